@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/host"
+)
+
+// Exit codes, a promise to scripts.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// run is the program: answers go to out, everything else to errOut.
+func run(args []string, out, errOut io.Writer) (code int) {
+	app := newApp(out, errOut)
+	err := app.Run(args)
+	if err == nil {
+		return 0
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(errOut, "fanctl: %s\n", strings.TrimRight(line, "\n"))
+	}
+	if errors.Is(err, fan.ErrUsage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func newApp(out, errOut io.Writer) *cli.App {
+	usage := func(_ *cli.Context, err error, _ bool) error { return fan.Usagef("%v; see fanctl help", err) }
+	return &cli.App{
+		Name:  "fanctl",
+		Usage: "overlay networking for containers with no database, no consensus and no control plane",
+		Description: "A host with the underlay address 10.0.A.B owns the overlay subnet 250.A.B.0/24, and every host\n" +
+			"computes from an overlay address alone where to send.",
+		UsageText:       "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl show [--json]",
+		HideVersion:     true,
+		HideHelpCommand: false,
+		Writer:          out,
+		ErrWriter:       errOut,
+		OnUsageError:    usage,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		Commands:        []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage)},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return fan.Usagef("command %q is unknown; use up, down, show or help", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+}
+
+// noWords refuses words that no option takes.
+func noWords(c *cli.Context) error {
+	if c.Args().Present() {
+		return fan.Usagef("word %q is not understood; see fanctl help %s", c.Args().First(), c.Command.Name)
+	}
+	return nil
+}
+
+// withHost runs a command on this host.
+func withHost(do func(*host.Host) error) error {
+	h, err := host.Open()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if h.Observe, err = faultsFromEnvironment(); err != nil {
+		return err
+	}
+	return do(h)
+}
+
+// networkFlags name a fan.
+func networkFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "underlay", Aliases: []string{"u"}, Usage: "network of the hosts: `UNDERLAY` is 10.0.0.0/16, this host's address 10.0.0.45/16, a device eth0/16, or default/16; /16 if no mask is given"},
+		&cli.StringFlag{Name: "overlay", Aliases: []string{"o"}, Usage: "network of the containers: `OVERLAY` is 250.0.0.0/8, or 250 for short"},
+	}
+}
+
+func planFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "dry-run", Usage: "print the steps and change nothing"}
+}
+
+// given returns an option that must be there.
+func given(c *cli.Context, name, example string) (string, error) {
+	if c.String(name) == "" {
+		return "", fan.Usagef("--%s is missing; give one such as --%s %s", name, name, example)
+	}
+	return c.String(name), nil
+}

@@ -1,0 +1,121 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fanctl/fanctl/bridge"
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/firewall"
+	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/internal/plan"
+	"github.com/fanctl/fanctl/tunnel"
+)
+
+// InUseError says that a bridge still carries somebody's devices.
+type InUseError struct {
+	Bridge string
+	Ports  []string
+}
+
+// Error names the bridge and what is attached to it.
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("bridge %s is in use by %s; stop what uses it, or detach it with --force", e.Bridge, strings.Join(e.Ports, ", "))
+}
+
+// DownRequest is a fan that is to go.
+type DownRequest struct {
+	Underlay fan.UnderlaySpec
+	Overlay  netip.Prefix
+	Force    bool // also if containers are attached
+}
+
+// Down takes a fan down, whole or what is left of it; one that is not up is no
+// error. With dryRun it only plans.
+func (h *Host) Down(r DownRequest, dryRun bool) (Result, error) {
+	var result Result
+	err := locked(func() (err error) {
+		if result, err = h.planDown(r); err != nil || dryRun {
+			return err
+		}
+		return result.Plan.ApplyAll(h.Observe)
+	})
+	return result, err
+}
+
+func (h *Host) planDown(r DownRequest) (Result, error) {
+	s, err := kernel.Look(h.handle)
+	if err != nil {
+		return Result{}, err
+	}
+	f, facts, err := target(r, s)
+	if err != nil {
+		return Result{}, err
+	}
+	ports := bridge.ForeignPorts(f.Bridge, tunnel.OwnPorts(f), s)
+	if len(ports) > 0 && !r.Force {
+		return Result{}, &InUseError{f.Bridge, ports}
+	}
+	others := othersThan(f, s)
+	p, err := planRulesAway(f, others, facts)
+	if err != nil {
+		return Result{}, err
+	}
+	keep := func(device string) bool { return slices.Contains(facts.Clsact, device) }
+	p = append(p, tunnel.PlanDown(h.handle, f, s, keep)...)
+	last, err := bridge.PlanDown(h.handle, f, ports, others, facts, s)
+	return Result{Fan: f, Plan: append(p, last...)}, err
+}
+
+// planRulesAway also serves a host whose iptables has gone: there is nothing
+// left to take away then.
+func planRulesAway(f fan.Fan, others []bridge.Other, facts bridge.Facts) (plan.Plan, error) {
+	tables, err := firewall.Look()
+	if err != nil {
+		return nil, err
+	}
+	return bridge.PlanRules(f, others, facts, tables), nil
+}
+
+// target finds the fan that is meant: the one that is up, or else what a fan of
+// these networks would be here, so that its leftovers are found.
+func target(r DownRequest, s kernel.State) (fan.Fan, bridge.Facts, error) {
+	for _, k := range fansOf(s) {
+		if k.Mapping.Overlay() != r.Overlay {
+			continue
+		}
+		if err := checkUnderlay(r.Underlay, k.Fan); err != nil {
+			return fan.Fan{}, bridge.Facts{}, err
+		}
+		return k.Fan, k.facts, nil
+	}
+	f, err := resolve(Request{Underlay: r.Underlay, Overlay: r.Overlay}, s)
+	if err != nil {
+		return f, bridge.Facts{}, err
+	}
+	return f, bridge.Facts{}, nil
+}
+
+// checkUnderlay refuses to take down a fan over another underlay than was named.
+// One that is named by a device is whatever that device has now.
+func checkUnderlay(spec fan.UnderlaySpec, f fan.Fan) error {
+	switch {
+	case spec.Device != "" && spec.Device != f.Device,
+		spec.Bits != f.Mapping.Underlay().Bits(),
+		spec.Addr.IsValid() && !f.Mapping.Underlay().Contains(spec.Addr):
+		return fan.Usagef("underlay %s: the fan of overlay %s is over %s on %s", spec, f.Mapping.Overlay(), f.Mapping.Underlay(), f.Device)
+	}
+	return nil
+}
+
+func othersThan(f fan.Fan, s kernel.State) []bridge.Other {
+	var others []bridge.Other
+	for _, k := range fansOf(s) {
+		if k.Bridge != f.Bridge {
+			others = append(others, bridge.Other{Fan: k.Fan, Facts: k.facts})
+		}
+	}
+	return others
+}

@@ -1,0 +1,250 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/fanctl/fanctl/bridge"
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/firewall"
+	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/internal/plan"
+	"github.com/fanctl/fanctl/tunnel"
+)
+
+// Request is a fan as it was asked for. What is left out is chosen.
+type Request struct {
+	Underlay fan.UnderlaySpec
+	Overlay  netip.Prefix
+	Type     fan.Type     // IPIP if zero
+	Bridge   string       // named after the overlay if empty
+	Port     uint16       // of vxlan; fan.DefaultPort if 0
+	NoNAT    bool         // packets leave the overlay with their own addresses
+	MTU      fan.MTU      // from the underlay device if 0
+	Datapath fan.Datapath // chosen if Auto
+}
+
+// Result is what a change does, or would do.
+type Result struct {
+	Fan      fan.Fan
+	Datapath fan.Datapath // the way that was chosen
+	Plan     plan.Plan    // empty if the host was as it should be
+}
+
+// Up brings a fan up; what is up already stays as it is. With dryRun it only
+// plans. Bad input is fan.ErrUsage, and nothing is changed after an error.
+func (h *Host) Up(r Request, dryRun bool) (Result, error) {
+	var result Result
+	err := locked(func() (err error) {
+		if result, err = h.planUp(r); err != nil || dryRun {
+			return err
+		}
+		return result.Plan.Apply(h.Observe)
+	})
+	return result, err
+}
+
+func (h *Host) planUp(r Request) (Result, error) {
+	s, err := kernel.Look(h.handle)
+	if err != nil {
+		return Result{}, err
+	}
+	f, err := resolve(r, s)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := checkHost(f, s); err != nil {
+		return Result{}, err
+	}
+	tables, err := firewall.Look()
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Fan: f, Datapath: chooseDatapath(f, s)}
+	t := tunnel.Want{Fan: f, Datapath: result.Datapath}
+	b := bridge.Want{Fan: f, Tunnel: t.Name(), WaysOut: waysOut(f, s)}
+	if result.Plan, err = bridge.Plan(h.handle, b, s, tables); err != nil {
+		return Result{}, err
+	}
+	more, err := tunnel.Plan(h.handle, t, s)
+	result.Plan = append(result.Plan, more...)
+	return result, err
+}
+
+// resolve returns the fan that a request means on this host.
+func resolve(r Request, s kernel.State) (fan.Fan, error) {
+	f := fan.Fan{Type: r.Type, Bridge: r.Bridge, Port: r.Port, NAT: !r.NoNAT, MTU: r.MTU, FixedMTU: r.MTU != 0, Datapath: r.Datapath}
+	if r.Underlay.Device != "" {
+		if _, there := s.Link(r.Underlay.Device); !there {
+			return f, fan.Usagef("underlay %s: there is no device %s; this host has %s", r.Underlay, r.Underlay.Device, deviceNames(s))
+		}
+	}
+	defaultDevice := ""
+	if devices := s.DefaultDevices(); len(devices) > 0 {
+		defaultDevice = devices[0]
+	}
+	underlay, hostAddr, device, err := r.Underlay.Resolve(locals(s), defaultDevice)
+	if err != nil {
+		return f, err
+	}
+	f.Host, f.Device = hostAddr, device
+	if f.Mapping, err = fan.NewMapping(underlay, r.Overlay); err != nil {
+		return f, err
+	}
+	if f.Type == 0 {
+		f.Type = fan.IPIP
+	}
+	if f.Type == fan.VXLAN && f.Port == 0 {
+		f.Port = fan.DefaultPort
+	}
+	if f.Bridge == "" {
+		f.Bridge = fan.BridgeName(r.Overlay)
+	}
+	link, _ := s.Link(device)
+	most := f.Type.MTU(fan.MTU(link.MTU))
+	if f.MTU == 0 {
+		f.MTU = most
+	}
+	if f.MTU > most {
+		return f, fan.Usagef("MTU %d does not fit: device %s has %d and %s adds %d bytes, so the fan's is %d at most",
+			f.MTU, device, link.MTU, f.Type, f.Type.Overhead(), most)
+	}
+	return f, f.Validate()
+}
+
+// locals returns the host's addresses, those of fan bridges aside.
+func locals(s kernel.State) []fan.Local {
+	bridges := map[int]bool{}
+	for _, f := range fansOf(s) {
+		if l, ok := s.Link(f.Bridge); ok {
+			bridges[l.Index] = true
+		}
+	}
+	var list []fan.Local
+	for _, a := range s.Addresses {
+		if l, ok := s.LinkAt(a.Link); ok && !bridges[a.Link] {
+			list = append(list, fan.Local{Device: l.Name, Prefix: a.Prefix, Loopback: l.Loopback})
+		}
+	}
+	return list
+}
+
+func deviceNames(s kernel.State) string {
+	var names string
+	for _, l := range s.Links {
+		if l.Loopback {
+			continue
+		}
+		if names != "" {
+			names += ", "
+		}
+		names += l.Name
+	}
+	return names
+}
+
+// checkHost refuses (fan.ErrUsage) a fan that gets in the way of what the host
+// has.
+func checkHost(f fan.Fan, s kernel.State) error {
+	if err := bridge.CheckName(f, s); err != nil {
+		return err
+	}
+	for _, other := range fansOf(s) {
+		if err := checkAgainst(f, other.Fan); err != nil {
+			return err
+		}
+	}
+	if err := f.Mapping.CheckFree(taken(f, s)); err != nil {
+		return err
+	}
+	return checkPort(f, s)
+}
+
+// checkAgainst compares a fan with one that is up.
+func checkAgainst(f, other fan.Fan) error {
+	same := f.Mapping.Overlay() == other.Mapping.Overlay()
+	switch {
+	case same && f.Bridge != other.Bridge:
+		return fan.Usagef("overlay %s is up already with bridge %s; take that fan down first", f.Mapping.Overlay(), other.Bridge)
+	case same && f.Mapping.Underlay() != other.Mapping.Underlay():
+		return fan.Usagef("overlay %s is up already over underlay %s, not %s; take that fan down first",
+			f.Mapping.Overlay(), other.Mapping.Underlay(), f.Mapping.Underlay())
+	case same && f.Type != other.Type:
+		return fan.Usagef("fan %s is up already as %s, not %s; take it down first", f.Bridge, other.Type, f.Type)
+	case !same && f.Bridge == other.Bridge:
+		return fan.Usagef("bridge %s belongs to the fan of overlay %s; choose another with --bridge", f.Bridge, other.Mapping.Overlay())
+	case !same && f.Mapping.Overlay().Overlaps(other.Mapping.Overlay()):
+		return fan.Usagef("overlay %s overlaps overlay %s of fan %s; choose another", f.Mapping.Overlay(), other.Mapping.Overlay(), other.Bridge)
+	}
+	return nil
+}
+
+// taken returns the host's addresses and routes, those of the fan itself aside.
+func taken(f fan.Fan, s kernel.State) []fan.Taken {
+	own := map[int]bool{}
+	for _, name := range append(tunnel.OwnPorts(f), f.Bridge, fan.SharedTunnel) {
+		if l, there := s.Link(name); there {
+			own[l.Index] = true
+		}
+	}
+	var list []fan.Taken
+	for _, a := range s.Addresses {
+		if l, ok := s.LinkAt(a.Link); ok && !own[a.Link] {
+			list = append(list, fan.Taken{Prefix: a.Prefix.Masked(), What: fmt.Sprintf("address %s on %s", a.Prefix, l.Name)})
+		}
+	}
+	for _, r := range s.Routes {
+		if l, ok := s.LinkAt(r.Link); ok && !own[r.Link] {
+			list = append(list, fan.Taken{Prefix: r.Destination, What: fmt.Sprintf("route %s dev %s", r.Destination, l.Name)})
+		}
+	}
+	return list
+}
+
+// chooseDatapath returns the way in which the tunnel is built: as asked for, as
+// it is, or by the kernel's ipip device where it has one.
+func chooseDatapath(f fan.Fan, s kernel.State) fan.Datapath {
+	switch {
+	case f.Type == fan.VXLAN:
+		return fan.Device
+	case f.Datapath != fan.Auto:
+		return f.Datapath
+	}
+	if isDirect(f, s) {
+		return fan.EBPF
+	}
+	if l, there := s.Link(fan.SharedTunnel); there && l.Kind == "ipip" {
+		return fan.Device
+	}
+	if kernel.HasIPIP() && !otherExternalIPIP(s) {
+		return fan.Device
+	}
+	return fan.EBPF
+}
+
+// isDirect says whether the fan is up without an ipip device.
+func isDirect(f fan.Fan, s kernel.State) bool {
+	_, there := s.Link(f.Inlet())
+	return there && f.Type == fan.IPIP
+}
+
+// otherExternalIPIP says whether somebody else has the only ipip device that can
+// take its headers from metadata.
+func otherExternalIPIP(s kernel.State) bool {
+	return slices.ContainsFunc(s.Links, func(l kernel.Link) bool {
+		return l.Kind == "ipip" && l.External && l.Name != fan.SharedTunnel
+	})
+}
+
+// waysOut returns the devices by which packets leave the overlay: the underlay
+// device and those with a default route.
+func waysOut(f fan.Fan, s kernel.State) []string {
+	devices := []string{f.Device}
+	for _, name := range s.DefaultDevices() {
+		if !slices.Contains(devices, name) {
+			devices = append(devices, name)
+		}
+	}
+	return devices
+}

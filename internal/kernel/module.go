@@ -1,0 +1,43 @@
+package kernel
+
+import (
+	"bufio"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Release returns the running kernel's release, as uname -r prints it.
+func Release() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// moduleListed says whether depmod's list (modules.dep, depmod(8)) or the list
+// of what is built in has the module.
+func moduleListed(name string) bool {
+	folder := filepath.Join("/lib/modules", Release())
+	return listHas(filepath.Join(folder, "modules.dep"), name) || listHas(filepath.Join(folder, "modules.builtin"), name)
+}
+
+func listHas(file, name string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		module, _, _ := strings.Cut(lines.Text(), ":")
+		if base, _, _ := strings.Cut(path.Base(module), "."); base == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,284 @@
+// Package kernel reads what the kernel has: links, qdiscs, filters, addresses
+// and routes, as plain data that the planning packages compare with what they
+// want.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Link is one network device.
+type Link struct {
+	Name   string
+	Kind   string // "bridge", "vxlan", "veth", …; "device" for hardware
+	Index  int
+	MTU    int
+	MAC    [6]byte
+	Master int // index of the bridge or bond that it is a port of, or 0
+	Alias  string
+	Up     bool
+	NoARP  bool
+	// Ethernet says that packets on the device begin with an Ethernet header.
+	Ethernet bool
+	Loopback bool
+	// External says that a tunnel takes its headers from metadata.
+	External bool
+	// Port is the UDP port of a vxlan device.
+	Port uint16
+}
+
+// Filter is one eBPF filter at a device's way in or out.
+type Filter struct {
+	Link     int
+	Egress   bool
+	Priority uint16
+	Handle   uint32
+	Name     string
+	Program  int // id of the eBPF program
+}
+
+// Route is one IPv4 unicast route.
+type Route struct {
+	Destination netip.Prefix
+	Gateway     netip.Addr // zero: the destination is on the link
+	Source      netip.Addr // preferred source, or zero
+	Link        int
+	MTU         int // 0: none given
+	Table       int
+}
+
+// Address is one IPv4 address of a device.
+type Address struct {
+	Prefix netip.Prefix // the address with its mask
+	Link   int
+}
+
+// State is what the kernel has in one network namespace.
+type State struct {
+	Links     []Link
+	Addresses []Address
+	Routes    []Route // of all tables but local
+	Clsact    []int   // indices of the links that have a clsact qdisc
+	Filters   []Filter
+}
+
+// LookLinks reads only the links.
+func LookLinks(h *netlink.Handle) (State, error) {
+	var s State
+	links, err := retry(h.LinkList)
+	if err != nil {
+		return s, fmt.Errorf("list links: %w", err)
+	}
+	for _, l := range links {
+		s.Links = append(s.Links, linkFrom(l))
+	}
+	return s, nil
+}
+
+// Look reads the state.
+func Look(h *netlink.Handle) (State, error) {
+	s, err := LookLinks(h)
+	if err != nil {
+		return s, err
+	}
+	if err := s.lookAddresses(h); err != nil {
+		return s, err
+	}
+	if err := s.lookRoutes(h); err != nil {
+		return s, err
+	}
+	return s, s.lookFilters(h)
+}
+
+// retry repeats a dump that a change of what is dumped has interrupted.
+func retry[T any](dump func() ([]T, error)) ([]T, error) {
+	const times = 10
+	var list []T
+	var err error
+	for range times {
+		if list, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
+}
+
+func linkFrom(l netlink.Link) Link {
+	a := l.Attrs()
+	link := Link{
+		Name: a.Name, Kind: l.Type(), Index: a.Index, MTU: a.MTU, Master: a.MasterIndex, Alias: a.Alias,
+		Up:       a.Flags&net.FlagUp != 0,
+		Loopback: a.Flags&net.FlagLoopback != 0,
+		NoARP:    a.RawFlags&unix.IFF_NOARP != 0,
+		Ethernet: a.EncapType == "ether",
+	}
+	copy(link.MAC[:], a.HardwareAddr)
+	switch t := l.(type) {
+	case *netlink.Vxlan:
+		link.External, link.Port = t.FlowBased, uint16(t.Port)
+	case *netlink.Iptun:
+		link.External = t.FlowBased
+	}
+	return link
+}
+
+func (s *State) lookAddresses(h *netlink.Handle) error {
+	addresses, err := retry(func() ([]netlink.Addr, error) { return h.AddrList(nil, unix.AF_INET) })
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addresses {
+		s.Addresses = append(s.Addresses, Address{Prefix: prefixFrom(a.IPNet), Link: a.LinkIndex})
+	}
+	return nil
+}
+
+func (s *State) lookRoutes(h *netlink.Handle) error {
+	all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+	routes, err := retry(func() ([]netlink.Route, error) {
+		return h.RouteListFiltered(unix.AF_INET, all, netlink.RT_FILTER_TABLE)
+	})
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	for _, r := range routes {
+		if r.Type != unix.RTN_UNICAST || r.Table == unix.RT_TABLE_LOCAL {
+			continue
+		}
+		route := Route{
+			Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0),
+			Gateway:     addrFrom(r.Gw), Source: addrFrom(r.Src),
+			Link: r.LinkIndex, MTU: r.MTU, Table: r.Table,
+		}
+		if r.Dst != nil {
+			route.Destination = prefixFrom(r.Dst)
+		}
+		hops := r.MultiPath
+		if len(hops) == 0 {
+			s.Routes = append(s.Routes, route)
+		}
+		for _, hop := range hops {
+			route.Link, route.Gateway = hop.LinkIndex, addrFrom(hop.Gw)
+			s.Routes = append(s.Routes, route)
+		}
+	}
+	return nil
+}
+
+func (s *State) lookFilters(h *netlink.Handle) error {
+	qdiscs, err := retry(func() ([]netlink.Qdisc, error) { return h.QdiscList(nil) })
+	if err != nil {
+		return fmt.Errorf("list qdiscs: %w", err)
+	}
+	for _, q := range qdiscs {
+		if q.Type() != "clsact" {
+			continue
+		}
+		s.Clsact = append(s.Clsact, q.Attrs().LinkIndex)
+		for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+			if err := s.lookFiltersOf(h, q.Attrs().LinkIndex, parent); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *State) lookFiltersOf(h *netlink.Handle, link int, parent uint32) error {
+	device := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: link}}
+	filters, err := retry(func() ([]netlink.Filter, error) { return h.FilterList(device, parent) })
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
+		return nil // the device or its qdisc has gone in the meantime
+	}
+	if err != nil {
+		return fmt.Errorf("list filters of device %d: %w", link, err)
+	}
+	for _, f := range filters {
+		filter := Filter{Link: link, Egress: parent == netlink.HANDLE_MIN_EGRESS,
+			Priority: f.Attrs().Priority, Handle: f.Attrs().Handle}
+		if b, ok := f.(*netlink.BpfFilter); ok {
+			filter.Name, filter.Program = b.Name, b.Id
+		}
+		s.Filters = append(s.Filters, filter)
+	}
+	return nil
+}
+
+// Link returns the link of that name.
+func (s State) Link(name string) (Link, bool) {
+	for _, l := range s.Links {
+		if l.Name == name {
+			return l, true
+		}
+	}
+	return Link{}, false
+}
+
+// LinkAt returns the link of that index.
+func (s State) LinkAt(index int) (Link, bool) {
+	for _, l := range s.Links {
+		if l.Index == index {
+			return l, true
+		}
+	}
+	return Link{}, false
+}
+
+// HasClsact says whether the link of that index has a clsact qdisc.
+func (s State) HasClsact(link int) bool {
+	for _, l := range s.Clsact {
+		if l == link {
+			return true
+		}
+	}
+	return false
+}
+
+// DefaultDevices returns the names of the devices that hold a default route in
+// any table, the main table's first.
+func (s State) DefaultDevices() []string {
+	var names []string
+	seen := map[int]bool{}
+	for _, main := range []bool{true, false} {
+		for _, r := range s.Routes {
+			if r.Destination.Bits() != 0 || seen[r.Link] || (r.Table == unix.RT_TABLE_MAIN) != main {
+				continue
+			}
+			if l, ok := s.LinkAt(r.Link); ok {
+				seen[r.Link] = true
+				names = append(names, l.Name)
+			}
+		}
+	}
+	return names
+}
+
+func prefixFrom(n *net.IPNet) netip.Prefix {
+	a := addrFrom(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(a, ones)
+}
+
+func addrFrom(ip net.IP) netip.Addr {
+	a, ok := netip.AddrFromSlice(ip)
+	if !ok {
+		return netip.Addr{}
+	}
+	return a.Unmap()
+}
+
+// HasIPIP says whether the kernel has the ipip device: it is there already, or
+// there is a module that the first use will load.
+func HasIPIP() bool {
+	if _, err := os.Stat("/sys/module/ipip"); err == nil {
+		return true
+	}
+	return moduleListed("ipip")
+}

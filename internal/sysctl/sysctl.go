@@ -1,0 +1,85 @@
+// Package sysctl reads and writes kernel settings under /proc/sys.
+package sysctl
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fanctl/fanctl/internal/plan"
+)
+
+// root is a path and not dotted names, because devices' names may have dots.
+const root = "/proc/sys"
+
+// Setting is one kernel setting.
+type Setting struct {
+	Path  string // below /proc/sys, such as "net/ipv4/conf/fan-250/rp_filter"
+	Value string
+	// Optional settings are left out where the kernel does not have them.
+	Optional bool
+}
+
+// String returns the setting as sysctl(8) prints it.
+func (s Setting) String() string { return s.Path + "=" + s.Value }
+
+// Read returns a setting's value without the line's end.
+func Read(path string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		return "", fmt.Errorf("read setting: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// Write sets a setting.
+func Write(path, value string) error {
+	if err := os.WriteFile(filepath.Join(root, path), []byte(value), 0); err != nil {
+		return fmt.Errorf("write setting: %w", err)
+	}
+	return nil
+}
+
+// Plan returns a step for each setting that has another value, or that is not
+// there yet because an earlier step makes its device.
+func Plan(settings []Setting) plan.Plan {
+	var p plan.Plan
+	for _, s := range settings {
+		if now, err := Read(s.Path); err == nil && now == s.Value {
+			continue
+		}
+		p = append(p, Step(s))
+	}
+	return p
+}
+
+// Step sets a setting, whatever its value is now.
+func Step(s Setting) plan.Step {
+	var before string
+	return plan.Step{
+		Text: fmt.Sprintf("sysctl -w %s", s),
+		Do: func() (err error) {
+			before, err = Read(s.Path)
+			if s.Optional && errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil || before == s.Value {
+				return err
+			}
+			return Write(s.Path, s.Value)
+		},
+		Undo: func() error {
+			if before == "" || before == s.Value {
+				return nil
+			}
+			err := Write(s.Path, before)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // with its device
+			}
+			return err
+		},
+	}
+}

@@ -1,0 +1,127 @@
+// Package bpf holds the eBPF programs of a fan: the C, the objects compiled from
+// it for both byte orders, and what loads them with a fan's constants.
+package bpf
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb ipip ipip.c -- -O2 -Wall -Werror -mcpu=v2 -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb ipipDirect ipip_direct.c -- -O2 -Wall -Werror -mcpu=v2 -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb vxlan vxlan.c -- -O2 -Wall -Werror -mcpu=v2 -I/usr/include/x86_64-linux-gnu
+
+// Counters is what a fan's programs count, one record a CPU; the type Counters of
+// package tunnel says what the fields mean.
+type Counters = ipipFanCounters
+
+// Names of the programs and of their map, as the C has them.
+const (
+	IPIPSend      = "ipip_send"
+	IPIPReceive   = "ipip_receive"
+	Guard         = "guard"
+	DirectSend    = "ipip_direct_send"
+	DirectReceive = "ipip_direct_receive"
+	DirectDeliver = "ipip_direct_deliver"
+	VXLANSend     = "vxlan_send"
+	VXLANReceive  = "vxlan_receive"
+
+	CountersMap = "counters"
+	constants   = "config"
+)
+
+// object is one compiled C file.
+type object struct {
+	load     func() (*ebpf.CollectionSpec, error)
+	code     []byte
+	programs []string
+}
+
+func objects() []object {
+	return []object{
+		{loadIpip, _IpipBytes, []string{IPIPSend, IPIPReceive, Guard}},
+		{loadIpipDirect, _IpipDirectBytes, []string{DirectSend, DirectReceive, DirectDeliver}},
+		{loadVxlan, _VxlanBytes, []string{VXLANSend, VXLANReceive}},
+	}
+}
+
+// Programs is a fan's loaded programs by name, and the map that they count in.
+type Programs struct {
+	ByName   map[string]*ebpf.Program
+	Counters *ebpf.Map
+}
+
+// Close lets go of the programs and the map; those that are attached stay.
+func (p *Programs) Close() {
+	for _, program := range p.ByName {
+		program.Close()
+	}
+	p.Counters.Close()
+}
+
+// Load loads the named programs with the constants. They count in old if it is
+// not nil, so that replacing the programs of a fan keeps its counters.
+func Load(config Config, old *ebpf.Map, names ...string) (*Programs, error) {
+	loaded := &Programs{ByName: map[string]*ebpf.Program{}}
+	if old != nil {
+		clone, err := old.Clone()
+		if err != nil {
+			return nil, fmt.Errorf("take over counters: %w", err)
+		}
+		loaded.Counters = clone
+	}
+	for _, o := range objects() {
+		if err := loaded.add(o.load, config, names); err != nil {
+			loaded.Close()
+			return nil, err
+		}
+	}
+	return loaded, nil
+}
+
+func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config, names []string) error {
+	spec, err := load()
+	if err != nil {
+		return fmt.Errorf("read eBPF object: %w", err)
+	}
+	wanted := map[string]*ebpf.ProgramSpec{}
+	for _, name := range names {
+		if program, ok := spec.Programs[name]; ok {
+			wanted[name] = program
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	spec.Programs = wanted
+	if err := spec.Variables[constants].Set(config); err != nil {
+		return fmt.Errorf("set eBPF constants: %w", err)
+	}
+	options := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{}}
+	if p.Counters != nil {
+		options.MapReplacements[CountersMap] = p.Counters
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, options)
+	if err != nil {
+		return fmt.Errorf("load eBPF programs: %w", explain(err))
+	}
+	defer collection.Close()
+	for name := range wanted {
+		p.ByName[name] = collection.DetachProgram(name)
+	}
+	if p.Counters == nil {
+		p.Counters = collection.DetachMap(CountersMap)
+	}
+	return nil
+}
+
+// explain adds the verifier's last lines, which say what a kernel refused.
+func explain(err error) error {
+	var refused *ebpf.VerifierError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("%w: %-3v", err, refused)
+	}
+	return err
+}

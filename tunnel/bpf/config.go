@@ -1,0 +1,51 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/fanctl/fanctl/fan"
+)
+
+// Config is the constants of a fan's programs (struct fan_config in fan.h); all
+// addresses are in host byte order.
+type Config = ipipFanConfig
+
+// Direct is what only the programs of ipip without an ipip device need.
+type Direct struct {
+	Tunnel     int     // index of the fan tunnel
+	TunnelMAC  [6]byte // its hardware address
+	Inlet      int     // index of its other end, the port of the bridge
+	LinkHeader uint8   // bytes before the IP header on the underlay device: 14, or 0 for layer 3 devices
+}
+
+// NewConfig returns the constants of a fan's programs.
+func NewConfig(f fan.Fan, d Direct) Config {
+	underlay, overlay, slice := f.Mapping.Underlay(), f.Mapping.Overlay(), f.Slice()
+	return Config{
+		Underlay: number(underlay.Addr()), UnderlayMask: mask(underlay.Bits()),
+		Overlay: number(overlay.Addr()), OverlayMask: mask(overlay.Bits()),
+		Slice: number(slice.Addr()), SliceMask: mask(slice.Bits()),
+		Host:       number(f.Host),
+		Shift:      uint32(32 - slice.Bits()),
+		Vni:        fan.VNI(overlay),
+		Mtu:        uint32(f.MTU),
+		Tunnel:     uint32(d.Tunnel),
+		Inlet:      uint32(d.Inlet),
+		TunnelMac:  d.TunnelMAC,
+		LinkHeader: d.LinkHeader,
+	}
+}
+
+func number(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func mask(bits int) uint32 { return ^uint32(0) << (32 - bits) }
+
+// numbers returns the constants as fixed-size values, in their order.
+func numbers(c Config) []any {
+	return []any{c.Underlay, c.UnderlayMask, c.Overlay, c.OverlayMask, c.Slice, c.SliceMask, c.Host, c.Shift,
+		c.Vni, c.Mtu, c.Tunnel, c.Inlet, c.TunnelMac, c.LinkHeader}
+}

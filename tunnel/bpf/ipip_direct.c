@@ -1,0 +1,223 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * RFC 2003 tunnels without an ipip device. The fan tunnel is one end of a veth
+ * pair, the other end (the inlet) a port of the fan bridge.
+ *
+ * Sending, at the fan tunnel: the outer header is written here and the packet
+ * goes to the underlay neighbour. Receiving, at the underlay device: the outer
+ * header is taken off here and the packet surfaces on the fan tunnel, so that
+ * the host's firewall sees it come in there.
+ *
+ * Before Linux 7.3 no program can clear the tunnel's GSO marks of a
+ * super-packet (peers.md: bpf-next da199070), and a bridge device, which has no
+ * features for encapsulated packets, would cut it up again. So TCP that the
+ * host has forwarded to the bridge does not leave by the bridge device, but
+ * comes in at the inlet: the bridge then passes it from port to port as it is.
+ * All of TCP does, not only its super-packets: no segment may overtake another.
+ */
+#include "fan.h"
+
+static __always_inline __u16 fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)~sum;
+}
+
+/* RFC 791 for a header of 20 bytes whose checksum field is zero. */
+static __always_inline __u16 header_checksum(const struct ipv4 *ip)
+{
+	const __u16 *word = (const void *)ip;
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < 10; i++)
+		sum += word[i];
+	return fold(sum);
+}
+
+/* Hands the packet to the neighbour towards a host, found as the routing table
+ * and its rules have it. */
+static __always_inline int to_host(struct __sk_buff *skb, struct bpf_fib_lookup *route, long found)
+{
+	struct bpf_redir_neigh hop = { .nh_family = AF_INET, .ipv4_nh = route->ipv4_dst };
+
+	if (found == BPF_FIB_LKUP_RET_SUCCESS)
+		return bpf_redirect_neigh(route->ifindex, &hop, sizeof(hop), 0);
+	/* A packet that has to wait for its neighbour would go on by the route that
+	 * led it here, unless it is given the one to the host. */
+	return bpf_redirect_neigh(route->ifindex, NULL, 0, 0);
+}
+
+SEC("tc")
+int ipip_direct_send(struct __sk_buff *skb)
+{
+	struct fan_counters *count = load_counters();
+	void *data_end = (void *)(long)skb->data_end;
+	struct ipv4 *ip = (void *)(long)skb->data + ETH_HLEN;
+	__u32 host = 0, bytes = skb->len - ETH_HLEN;
+	__u64 packets = segments(skb);
+	enum outgoing verdict;
+	struct ipv4 outer = {
+		.version_ihl = IPV4_PLAIN,
+		.ttl = OUTER_TTL,
+		.protocol = IPPROTO_IPIP,
+	};
+	struct bpf_fib_lookup route = {
+		.family = AF_INET,
+		.ifindex = config.tunnel,
+		.ipv4_src = bpf_htonl(config.host),
+	};
+	long found;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || (void *)(ip + 1) > data_end)
+		return NEXT;
+	if (!in_overlay(bpf_ntohl(ip->daddr)) || !count)
+		return NEXT;
+	verdict = outgoing_host(bpf_ntohl(ip->saddr), bpf_ntohl(ip->daddr), &host);
+	if (verdict != OUT_SEND)
+		return keep(count, verdict);
+	if (!skb->gso_size && bytes > config.mtu) {
+		count->too_big++;
+		return DROP;
+	}
+	outer.tos = ip->tos; /* RFC 6040: the ECN bits are copied as they are */
+	outer.frag_off = ip->frag_off & bpf_htons(IP_DF);
+	outer.id = ip->id;
+	outer.tot_len = bpf_htons(bytes + sizeof(outer));
+	outer.saddr = bpf_htonl(config.host);
+	outer.daddr = bpf_htonl(host);
+	outer.check = header_checksum(&outer);
+
+	route.ipv4_dst = outer.daddr;
+	found = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) {
+		count->no_route++;
+		return DROP;
+	}
+	if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN, &outer, sizeof(outer), 0)) {
+		count->malformed++;
+		return DROP;
+	}
+	count->tx_packets += packets;
+	count->tx_bytes += bytes;
+	return to_host(skb, &route, found);
+}
+
+/* What the outer ECN bits do to the inner ones, RFC 6040 figure 4. Returns 0
+ * if the packet must be dropped. */
+static __always_inline int merge_ecn(__u8 outer, __u8 inner, __u8 *merged)
+{
+	*merged = inner;
+	if (inner == ECN_NOT_ECT)
+		return outer != ECN_CE;
+	if (outer == ECN_CE || (outer == ECN_ECT1 && inner == ECN_ECT0))
+		*merged = outer;
+	return 1;
+}
+
+/* Gives the packet a link layer header for the fan tunnel: the kernel takes
+ * only what is addressed to the device. */
+static __always_inline long address_to_tunnel(struct __sk_buff *skb)
+{
+	struct ethhdr eth = { .h_proto = bpf_htons(ETH_P_IP) };
+
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++)
+		eth.h_dest[i] = eth.h_source[i] = config.tunnel_mac[i];
+	if (!config.link_header && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return -1;
+	return bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
+}
+
+SEC("tc")
+int ipip_direct_receive(struct __sk_buff *skb)
+{
+	struct fan_counters *count = load_counters();
+	__u32 at = config.link_header, bytes = skb->len;
+	__u64 packets = segments(skb);
+	void *data_end;
+	struct ipv4 *ip, *inner;
+	__u8 ecn;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || !count)
+		return NEXT;
+	data_end = (void *)(long)skb->data_end;
+	ip = (void *)(long)skb->data + at;
+	if ((void *)(ip + 1) > data_end || bpf_ntohl(ip->daddr) != config.host || ip->protocol != IPPROTO_IPIP ||
+	    !in_underlay(bpf_ntohl(ip->saddr)))
+		return NEXT;
+	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)) {
+		count->fragments++;
+		return NEXT;
+	}
+	if (ip->version_ihl != IPV4_PLAIN) {
+		count->malformed++;
+		return NEXT;
+	}
+	inner = ip + 1;
+	if ((void *)(inner + 1) > data_end) {
+		if (bpf_skb_pull_data(skb, at + 2 * sizeof(*ip)))
+			return NEXT;
+		data_end = (void *)(long)skb->data_end;
+		ip = (void *)(long)skb->data + at;
+		inner = ip + 1;
+		if ((void *)(inner + 1) > data_end)
+			return NEXT;
+	}
+	if (!in_overlay(bpf_ntohl(inner->daddr)))
+		return NEXT;
+	if (!is_ipv4(inner)) {
+		count->malformed++;
+		return DROP;
+	}
+	if (!in_slice(bpf_ntohl(inner->daddr))) {
+		count->not_ours++;
+		return DROP;
+	}
+	if (!belongs_to(bpf_ntohl(inner->saddr), bpf_ntohl(ip->saddr))) {
+		count->spoofed++;
+		return DROP;
+	}
+	if (!merge_ecn(ip->tos & ECN_MASK, inner->tos & ECN_MASK, &ecn)) {
+		count->ecn++;
+		return DROP;
+	}
+	if (ecn != (inner->tos & ECN_MASK)) {
+		__u16 was = *(__u16 *)inner, is;
+
+		inner->tos = (inner->tos & ~ECN_MASK) | ecn;
+		is = *(__u16 *)inner;
+		/* RFC 1624 equation 3 */
+		inner->check = fold((__u16)~inner->check + (__u16)~was + is);
+	}
+	if (bpf_skb_adjust_room(skb, -(int)sizeof(*ip), BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
+	    address_to_tunnel(skb)) {
+		count->malformed++;
+		return DROP;
+	}
+	count->rx_packets += packets;
+	count->rx_bytes += bytes - sizeof(*ip) - at;
+	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
+}
+
+/* At the fan bridge's way out, after the host's firewall. */
+SEC("tc")
+int ipip_direct_deliver(struct __sk_buff *skb)
+{
+	void *data_end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = (void *)(long)skb->data;
+	struct ipv4 *ip = (void *)(eth + 1);
+
+	if (skb->ingress_ifindex != config.tunnel || skb->protocol != bpf_htons(ETH_P_IP) ||
+	    (void *)(ip + 1) > data_end || ip->protocol != IPPROTO_TCP)
+		return NEXT;
+	return bpf_redirect(config.inlet, BPF_F_INGRESS);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

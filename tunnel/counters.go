@@ -1,0 +1,105 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/tunnel/bpf"
+)
+
+// ErrNoCounters says that a fan has no programs that count.
+var ErrNoCounters = errors.New("no programs attached")
+
+// Counters is what a fan's programs have counted since the fan came up. A
+// super-packet counts as the packets that it stands for.
+type Counters struct {
+	TxPackets uint64 `json:"tx_packets"` // sent to other hosts
+	TxBytes   uint64 `json:"tx_bytes"`   // of overlay packets, without the outer headers
+	RxPackets uint64 `json:"rx_packets"` // taken from other hosts
+	RxBytes   uint64 `json:"rx_bytes"`
+	Spoofed   uint64 `json:"spoofed"`   // dropped: the inner source is not of the host that sent it, or not of this one
+	NotOurs   uint64 `json:"not_ours"`  // dropped: the inner destination is not in this host's slice
+	Malformed uint64 `json:"malformed"` // dropped: headers that are cut off or make no sense
+	TooBig    uint64 `json:"too_big"`   // longer than the fan's MTU: answered by ICMP, fragmented or dropped
+	TTL       uint64 `json:"ttl"`       // dropped: lived too long
+	ECN       uint64 `json:"ecn"`       // dropped: congestion marked on the way, but the packet can't carry the mark (RFC 6040)
+	Fragments uint64 `json:"fragments"` // outer fragments, which eBPF can't put together
+	NoRoute   uint64 `json:"no_route"`  // dropped: no route to the host
+	Kept      uint64 `json:"kept"`      // did not leave: broadcast, multicast, not IPv4, not of the overlay
+}
+
+// ReadCounters returns the counters of the fan with that bridge. The error is
+// ErrNoCounters if none of its programs is attached.
+func ReadCounters(bridge string, s kernel.State) (Counters, error) {
+	m := countersOf(bridge, s)
+	if m == nil {
+		return Counters{}, ErrNoCounters
+	}
+	defer m.Close()
+	var cpus []bpf.Counters
+	if err := m.Lookup(uint32(0), &cpus); err != nil {
+		return Counters{}, fmt.Errorf("read counters of %s: %w", bridge, err)
+	}
+	var sum Counters
+	for _, c := range cpus {
+		sum.add(c)
+	}
+	return sum, nil
+}
+
+func (c *Counters) add(o bpf.Counters) {
+	c.TxPackets += o.TxPackets
+	c.TxBytes += o.TxBytes
+	c.RxPackets += o.RxPackets
+	c.RxBytes += o.RxBytes
+	c.Spoofed += o.Spoofed
+	c.NotOurs += o.NotOurs
+	c.Malformed += o.Malformed
+	c.TooBig += o.TooBig
+	c.TTL += o.Ttl
+	c.ECN += o.Ecn
+	c.Fragments += o.Fragments
+	c.NoRoute += o.NoRoute
+	c.Kept += o.Kept
+}
+
+// countersOf returns the map that the owner's attached programs count in, or
+// nil.
+func countersOf(owner string, s kernel.State) *ebpf.Map {
+	for _, f := range s.Filters {
+		if _, ours := ownedBy(owner, f); !ours {
+			continue
+		}
+		if m := countersOfProgram(ebpf.ProgramID(f.Program)); m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+func countersOfProgram(id ebpf.ProgramID) *ebpf.Map {
+	program, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return nil
+	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		return nil
+	}
+	maps, _ := info.MapIDs()
+	for _, id := range maps {
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			continue
+		}
+		if m.Type() == ebpf.PerCPUArray {
+			return m
+		}
+		m.Close()
+	}
+	return nil
+}

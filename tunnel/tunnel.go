@@ -1,0 +1,110 @@
+// Package tunnel sets up the fan tunnel: its devices, its eBPF programs and the
+// route into it. It plans the change as a pure comparison of what is wanted with
+// what the kernel has; the steps of the plan touch the kernel.
+package tunnel
+
+import (
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/tunnel/bpf"
+)
+
+// maxVXLANMTU is the MTU of a vxlan fan tunnel: as much as fits into a UDP
+// packet. It is not the fan's MTU, because the bridge drops what is longer than
+// its port without a word. So what is too long reaches the tunnel, which answers
+// with ICMP "fragmentation needed" or fragments
+// (net/ipv4/ip_tunnel_core.c: skb_tunnel_check_pmtu).
+const maxVXLANMTU = 65535 - 50
+
+// Want is the fan tunnel that is to be.
+type Want struct {
+	Fan fan.Fan
+	// Datapath is the way that was chosen: Device or EBPF.
+	Datapath fan.Datapath
+}
+
+// Name returns the name of the fan tunnel.
+func (w Want) Name() string { return w.Fan.Tunnel(w.Datapath) }
+
+// direct says whether eBPF does the whole job.
+func (w Want) direct() bool { return w.Fan.Type == fan.IPIP && w.Datapath == fan.EBPF }
+
+// shared says whether the tunnel is the ipip device that all fans share.
+func (w Want) shared() bool { return w.Fan.Type == fan.IPIP && w.Datapath == fan.Device }
+
+// inletMAC is the hardware address of the inlet, which no packet carries.
+func inletMAC(f fan.Fan) [6]byte {
+	mac := f.TunnelMAC()
+	mac[0] |= 0x08
+	return mac
+}
+
+// OwnPorts returns the names of the bridge's ports that belong to the fan.
+func OwnPorts(f fan.Fan) []string {
+	return []string{fan.TunnelName(f.Mapping.Overlay()), f.Inlet()}
+}
+
+// attachments returns where the fan's programs belong.
+func (w Want) attachments() []attachment {
+	switch {
+	case w.direct():
+		return []attachment{
+			{device: w.Name(), egress: true, program: bpf.DirectSend},
+			{device: w.Fan.Inlet(), egress: true, program: bpf.Guard},
+			{device: w.Fan.Bridge, egress: true, program: bpf.DirectDeliver},
+			{device: w.Fan.Device, program: bpf.DirectReceive, foreign: true},
+		}
+	case w.shared():
+		return []attachment{
+			{device: w.Name(), egress: true, program: bpf.IPIPSend},
+			{device: w.Name(), program: bpf.IPIPReceive},
+		}
+	default:
+		return []attachment{
+			{device: w.Name(), egress: true, program: bpf.VXLANSend},
+			{device: w.Name(), program: bpf.VXLANReceive},
+		}
+	}
+}
+
+// config returns the constants of the fan's programs as far as the kernel has
+// the devices that they name.
+func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
+	if !w.direct() {
+		return bpf.NewConfig(w.Fan, bpf.Direct{}), true
+	}
+	tunnel, haveTunnel := s.Link(w.Name())
+	inlet, haveInlet := s.Link(w.Fan.Inlet())
+	underlay, haveUnderlay := s.Link(w.Fan.Device)
+	d := bpf.Direct{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index}
+	if underlay.Ethernet {
+		d.LinkHeader = 14
+	}
+	return bpf.NewConfig(w.Fan, d), haveTunnel && haveInlet && haveUnderlay
+}
+
+// route returns the route into the tunnel; a vxlan fan has none of its own, the
+// bridge carries the overlay's mask. The gateway is an address that nobody has:
+// with it the device has one neighbour entry and not one for every container
+// that is talked to.
+func (w Want) route(link int) (kernel.Route, bool) {
+	if w.Fan.Type != fan.IPIP {
+		return kernel.Route{}, false
+	}
+	overlay := w.Fan.Mapping.Overlay()
+	return kernel.Route{Destination: overlay, Gateway: overlay.Addr(), Source: w.Fan.BridgeAddr(),
+		Link: link, MTU: int(w.Fan.MTU), Table: mainTable}, true
+}
+
+// linkIndex returns the index of a device that a step needs.
+func linkIndex(h *netlink.Handle, name string) (int, error) {
+	l, err := h.LinkByName(name)
+	if err != nil {
+		return 0, fmt.Errorf("find device %s: %w", name, err)
+	}
+	return l.Attrs().Index, nil
+}
