@@ -75,9 +75,6 @@ func Plan(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables) (pl
 	if l.Alias != alias {
 		p = append(p, aliasStep(h, w.Fan.Bridge, l.Alias, alias))
 	}
-	// Also right after it was made: only an MTU that was set by a request of its
-	// own keeps the bridge from taking the least of its ports'
-	// (net/bridge/br_if.c: br_mtu_auto_adjust).
 	if !there || l.MTU != int(w.Fan.MTU) {
 		p = append(p, mtuStep(h, w.Fan.Bridge, l.MTU, int(w.Fan.MTU)))
 	}
@@ -182,15 +179,21 @@ func PlanDown(h *netlink.Handle, f fan.Fan, ports []string, others []Other, fact
 	return append(p, plan.Step{Text: "ip link del " + f.Bridge, Do: func() error { return kernel.DeleteLink(h, f.Bridge) }}), nil
 }
 
+// addStep makes the bridge with an MTU that is not the fan's: only one that is
+// changed later keeps the bridge from taking the least of its ports'
+// (net/bridge/br_device.c: br_change_mtu, br_if.c: br_mtu_auto_adjust).
 func addStep(h *netlink.Handle, f fan.Fan) plan.Step {
-	mac := f.BridgeMAC()
+	mac, mtu := f.BridgeMAC(), fan.MinMTU
+	if f.MTU == mtu {
+		mtu++
+	}
 	return plan.Step{
 		// The hardware address comes with the device: set later, it would race
 		// with systemd-udevd and NetworkManager, which give it one of theirs.
-		Text: fmt.Sprintf("ip link add %s mtu %d address %s type bridge", f.Bridge, f.MTU, net.HardwareAddr(mac[:])),
+		Text: fmt.Sprintf("ip link add %s mtu %d address %s type bridge", f.Bridge, mtu, net.HardwareAddr(mac[:])),
 		Do: func() error {
 			return h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{
-				Name: f.Bridge, MTU: int(f.MTU), HardwareAddr: mac[:], TxQLen: -1}})
+				Name: f.Bridge, MTU: int(mtu), HardwareAddr: mac[:], TxQLen: -1}})
 		},
 		Undo: func() error { return kernel.DeleteLink(h, f.Bridge) },
 	}

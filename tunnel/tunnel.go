@@ -54,7 +54,7 @@ func (w Want) attachments() []attachment {
 	case w.direct():
 		return []attachment{
 			{device: w.Name(), egress: true, program: bpf.DirectSend},
-			{device: w.Fan.Inlet(), egress: true, program: bpf.Guard},
+			{device: w.Fan.Inlet(), egress: true, program: bpf.DirectClose},
 			{device: w.Fan.Bridge, egress: true, program: bpf.DirectDeliver},
 			{device: w.Fan.Device, program: bpf.DirectReceive, foreign: true},
 		}

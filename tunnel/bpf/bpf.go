@@ -25,6 +25,7 @@ const (
 	DirectSend    = "ipip_direct_send"
 	DirectReceive = "ipip_direct_receive"
 	DirectDeliver = "ipip_direct_deliver"
+	DirectClose   = "ipip_direct_close"
 	VXLANSend     = "vxlan_send"
 	VXLANReceive  = "vxlan_receive"
 
@@ -42,7 +43,7 @@ type object struct {
 func objects() []object {
 	return []object{
 		{loadIpip, _IpipBytes, []string{IPIPSend, IPIPReceive, Guard}},
-		{loadIpipDirect, _IpipDirectBytes, []string{DirectSend, DirectReceive, DirectDeliver}},
+		{loadIpipDirect, _IpipDirectBytes, []string{DirectSend, DirectReceive, DirectDeliver, DirectClose}},
 		{loadVxlan, _VxlanBytes, []string{VXLANSend, VXLANReceive}},
 	}
 }

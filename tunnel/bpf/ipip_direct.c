@@ -220,4 +220,11 @@ int ipip_direct_deliver(struct __sk_buff *skb)
 	return bpf_redirect(config.inlet, BPF_F_INGRESS);
 }
 
+/* At the inlet's way out: what the bridge floods is not for the fan tunnel. */
+SEC("tc")
+int ipip_direct_close(struct __sk_buff *skb)
+{
+	return DROP;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -54,6 +54,7 @@ type ipipDirectFanCounters struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ipipDirectMapCounters           = "counters"
+	ipipDirectProgIpipDirectClose   = "ipip_direct_close"
 	ipipDirectProgIpipDirectDeliver = "ipip_direct_deliver"
 	ipipDirectProgIpipDirectReceive = "ipip_direct_receive"
 	ipipDirectProgIpipDirectSend    = "ipip_direct_send"
@@ -102,6 +103,7 @@ type ipipDirectSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ipipDirectProgramSpecs struct {
+	IpipDirectClose   *ebpf.ProgramSpec `ebpf:"ipip_direct_close"`
 	IpipDirectDeliver *ebpf.ProgramSpec `ebpf:"ipip_direct_deliver"`
 	IpipDirectReceive *ebpf.ProgramSpec `ebpf:"ipip_direct_receive"`
 	IpipDirectSend    *ebpf.ProgramSpec `ebpf:"ipip_direct_send"`
@@ -161,6 +163,7 @@ type ipipDirectVariables struct {
 //
 // It can be passed to loadIpipDirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ipipDirectPrograms struct {
+	IpipDirectClose   *ebpf.Program `ebpf:"ipip_direct_close"`
 	IpipDirectDeliver *ebpf.Program `ebpf:"ipip_direct_deliver"`
 	IpipDirectReceive *ebpf.Program `ebpf:"ipip_direct_receive"`
 	IpipDirectSend    *ebpf.Program `ebpf:"ipip_direct_send"`
@@ -168,6 +171,7 @@ type ipipDirectPrograms struct {
 
 func (p *ipipDirectPrograms) Close() error {
 	return _IpipDirectClose(
+		p.IpipDirectClose,
 		p.IpipDirectDeliver,
 		p.IpipDirectReceive,
 		p.IpipDirectSend,
