@@ -1,192 +1,205 @@
 package firewall
 
 import (
-	"os/exec"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/fanctl/fanctl/internal/plan"
 )
 
-// tableOrder is the order in which tables are changed.
-const tableOrder = "raw nat filter"
-
-// Plan returns the steps that make the rules be there: one step a table that
-// needs a change. stale says which rules of our chains should not be there.
-func Plan(want Want, have Tables, stale func(Rule) bool) plan.Plan {
-	var p plan.Plan
-	for _, table := range strings.Fields(tableOrder) {
-		c := &change{table: table}
-		made := map[string]bool{}
-		ensure := func(chain string) {
-			if _, ok := have[table][chain]; !ok && !made[chain] && !builtin(chain) {
-				made[chain] = true
-				c.add("-N "+chain, "-X "+chain)
-			}
-		}
-		for _, r := range want.Rules {
-			if r.Table != table {
-				continue
-			}
-			ensure(r.Chain)
-			if !have.Has(r) {
-				c.add("-A "+r.Chain+" "+r.Spec, "-D "+r.Chain+" "+r.Spec)
-			}
+// Plan returns the step that makes the rules be there; none if they are. stale
+// says which other rules of our chains are to go. made names the tables and base
+// chains that nftables gets through it; PlanAway wants to know them again.
+//
+// A chain is filled before something jumps to it. All of a table happens at
+// once, so the order within it is for whoever types the commands.
+func Plan(want Want, have Tables, stale func(Rule) bool) (p plan.Plan, made []string) {
+	var changes []*change
+	for _, table := range tables() {
+		c := newChange(table, have)
+		for _, chain := range chainsOf(want, table) {
+			planChain(c, chain, specs(want, table, chain))
 		}
 		for _, j := range want.Jumps {
 			if j.Table == table {
-				ensure(j.From)
-				planJump(c, j, have)
+				planJump(c, j)
 			}
 		}
-		for _, r := range rulesOf(have, table) {
-			if stale(r) && !slices.Contains(want.Rules, r) {
-				c.add("-D "+r.Chain+" "+r.Spec, "-A "+r.Chain+" "+r.Spec)
-			}
-		}
-		if len(c.do) > 0 {
-			p = append(p, c.step())
-		}
-	}
-	return p
-}
-
-func planJump(c *change, j Jump, have Tables) {
-	r := j.Rule()
-	if have.Has(r) {
-		if !j.First || have[j.Table][j.From][0] == r.Spec {
-			return
-		}
-		c.add("-D "+r.Chain+" "+r.Spec, "-A "+r.Chain+" "+r.Spec)
-	}
-	c.add("-I "+r.Chain+" 1 "+r.Spec, "-D "+r.Chain+" "+r.Spec)
-}
-
-// PlanAway returns the steps that take rules away; with last also the jumps and
-// the chains. madeTables are tables that nobody had used before us: when nothing
-// is left in one, it goes too.
-func PlanAway(ours func(Rule) bool, jumps []Jump, last bool, madeTables []string, have Tables) plan.Plan {
-	var p plan.Plan
-	for _, table := range strings.Fields(tableOrder) {
-		c := &change{table: table}
-		left := leftAfter(have[table])
-		remove := func(r Rule) {
-			c.add("-D "+r.Chain+" "+r.Spec, "-A "+r.Chain+" "+r.Spec)
-			left[r.Chain]--
-		}
-		var chains []string
-		for _, j := range jumps {
-			if last && j.Table == table {
-				if have.Has(j.Rule()) {
-					remove(j.Rule())
+		for _, chain := range slices.Sorted(maps.Keys(have.Chains[table])) {
+			for _, spec := range have.Chains[table][chain].Rules {
+				r := Rule{table, chain, spec}
+				if stale(r) && !slices.Contains(want.Rules, r) {
+					c.remove(chain, spec)
 				}
-				chains = append(chains, j.To, j.From)
 			}
 		}
-		for _, r := range rulesOf(have, table) {
-			if ours(r) {
-				remove(r)
-			}
+		if len(c.do) == 0 {
+			continue
 		}
-		slices.Sort(chains)
-		for _, chain := range slices.Compact(chains) {
-			if n, there := left[chain]; there && n == 0 && !builtin(chain) && !jumpedTo(have[table], chain, jumps) {
-				c.add("-X "+chain, "-N "+chain)
-				delete(left, chain)
-			}
+		changes = append(changes, c)
+		made = append(made, missing(table, want.Jumps, have)...)
+	}
+	return planOf(changes, made), made
+}
+
+// planChain makes a chain hold the wanted rules, in their order and once each.
+// Those that are there must be the first of them; more are appended. Else they
+// are all put anew.
+func planChain(c *change, chain string, want []string) {
+	c.ensure(chain)
+	var there []string
+	for _, spec := range c.chains[chain].Rules {
+		if slices.Contains(want, spec) {
+			there = append(there, spec)
+		}
+	}
+	if len(there) > len(want) || !slices.Equal(there, want[:len(there)]) {
+		for _, spec := range there {
+			c.remove(chain, spec)
+		}
+		there = nil
+	}
+	for _, spec := range want[len(there):] {
+		c.insert(chain, spec, len(c.chains[chain].Rules))
+	}
+}
+
+func planJump(c *change, j Jump) {
+	c.ensure(j.To)
+	c.ensure(j.From)
+	spec := j.Rule().Spec
+	rules := c.chains[j.From].Rules
+	copies := 0
+	for _, r := range rules {
+		if r == spec {
+			copies++
+		}
+	}
+	if copies == 1 && (!j.First || rules[0] == spec) {
+		return
+	}
+	for range copies {
+		c.remove(j.From, spec)
+	}
+	c.insert(j.From, spec, 0)
+}
+
+// PlanAway returns the steps that take our rules away. A chain that is empty
+// then goes, with the jumps to it; with last all our chains go, whatever is in
+// them. made names what nftables got from us: what nobody uses of it goes too.
+func PlanAway(ours func(Rule) bool, jumps []Jump, last bool, made []string, have Tables) plan.Plan {
+	var changes []*change
+	var empty []string
+	for _, table := range tables() {
+		c := newChange(table, have)
+		for _, chain := range ownChains(jumps, table) {
+			planChainAway(c, chain, ours, jumps, last)
 		}
 		if len(c.do) > 0 {
-			p = append(p, c.step())
+			changes = append(changes, c)
 		}
-		if last && slices.Contains(madeTables, table) && isEmpty(left) {
-			p = append(p, dropTable(table))
+		for _, name := range made {
+			if have.Native[name] && unused(c, name) {
+				empty = append(empty, name)
+			}
 		}
 	}
-	return p
+	return append(planOf(changes, nil), tidyPlan(empty)...)
 }
 
-// leftAfter counts the rules of each chain.
-func leftAfter(chains map[string][]string) map[string]int {
-	left := map[string]int{}
-	for chain, rules := range chains {
-		left[chain] = len(rules)
+func planChainAway(c *change, chain string, ours func(Rule) bool, jumps []Jump, last bool) {
+	now, there := c.chains[chain]
+	if !there {
+		return
 	}
-	return left
+	isOurs := func(spec string) bool { return ours(Rule{c.table, chain, spec}) }
+	goes := last || !slices.ContainsFunc(now.Rules, func(spec string) bool { return !isOurs(spec) })
+	var from []string
+	for _, j := range jumps {
+		if goes && j.Table == c.table && j.To == chain {
+			for c.remove(j.From, j.Rule().Spec) {
+				from = append(from, j.From)
+			}
+		}
+	}
+	if goes && !c.referenced(chain) {
+		c.drop(chain)
+	} else {
+		for _, spec := range now.Rules {
+			if last || isOurs(spec) {
+				c.remove(chain, spec)
+			}
+		}
+	}
+	// A chain such as DOCKER-USER that holds nothing else, and that nothing leads
+	// to, was made by us, and whom it is for never came.
+	for _, other := range slices.Compact(from) {
+		if !builtin(other) && len(c.chains[other].Rules) == 0 && !c.referenced(other) {
+			c.drop(other)
+		}
+	}
 }
 
-func isEmpty(left map[string]int) bool {
-	for chain, n := range left {
-		if n > 0 || !builtin(chain) {
+// chainsOf returns the chains of the wanted rules, in their order.
+func chainsOf(want Want, table string) []string {
+	var chains []string
+	for _, r := range want.Rules {
+		if r.Table == table && !slices.Contains(chains, r.Chain) {
+			chains = append(chains, r.Chain)
+		}
+	}
+	return chains
+}
+
+func specs(want Want, table, chain string) []string {
+	var list []string
+	for _, r := range want.Rules {
+		if r.Table == table && r.Chain == chain {
+			list = append(list, r.Spec)
+		}
+	}
+	return list
+}
+
+// ownChains returns the chains that the jumps lead to.
+func ownChains(jumps []Jump, table string) []string {
+	var chains []string
+	for _, j := range jumps {
+		if j.Table == table && !slices.Contains(chains, j.To) {
+			chains = append(chains, j.To)
+		}
+	}
+	return chains
+}
+
+// missing names what nftables does not have yet of a table that is about to be
+// changed: the table, or those base chains that the jumps start from.
+func missing(table string, jumps []Jump, have Tables) []string {
+	if !have.Native[table] {
+		return []string{table}
+	}
+	var names []string
+	for _, j := range jumps {
+		name := table + "." + j.From
+		if j.Table == table && builtin(j.From) && !have.Native[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// unused says whether a table or base chain of nftables has nothing left in it
+// after the change, as far as iptables knows.
+func unused(c *change, name string) bool {
+	table, chain, one := strings.Cut(name, ".")
+	if table != c.table {
+		return false
+	}
+	for name, now := range c.chains {
+		if (!one || name == chain) && (len(now.Rules) > 0 || now.Policy != "ACCEPT") {
 			return false
 		}
 	}
 	return true
-}
-
-// jumpedTo says whether a rule other than our jumps leads to the chain.
-func jumpedTo(chains map[string][]string, chain string, jumps []Jump) bool {
-	for from, rules := range chains {
-		for _, spec := range rules {
-			if !strings.HasSuffix(spec, "-j "+chain) && !strings.HasSuffix(spec, "-g "+chain) {
-				continue
-			}
-			if !slices.ContainsFunc(jumps, func(j Jump) bool { return j.From == from && j.To == chain }) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// dropTable removes a table that is empty. Only iptables over nftables can:
-// the legacy kernel tables stay once they were used.
-func dropTable(table string) plan.Step {
-	return plan.Step{
-		Text: "nft delete table ip " + table + " # if nothing is in it",
-		Do: func() error {
-			if _, err := exec.LookPath("nft"); err != nil {
-				return nil
-			}
-			now, err := run("", "nft", "list", "table", "ip", table)
-			if err != nil || hasRules(now) {
-				return nil // not there, or in use by somebody else by now
-			}
-			_, err = run("", "nft", "delete", "table", "ip", table)
-			return err
-		},
-	}
-}
-
-// hasRules says whether a listing of nft has more than empty chains that accept.
-func hasRules(listing string) bool {
-	for line := range strings.Lines(listing) {
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "", line == "}", strings.HasPrefix(line, "table "), strings.HasPrefix(line, "chain "):
-		case strings.HasPrefix(line, "type ") && strings.HasSuffix(line, "policy accept;"):
-		default:
-			return true
-		}
-	}
-	return false
-}
-
-// rulesOf lists a table's rules in a stable order.
-func rulesOf(have Tables, table string) []Rule {
-	var names []string
-	for chain := range have[table] {
-		names = append(names, chain)
-	}
-	slices.Sort(names)
-	var rules []Rule
-	for _, chain := range names {
-		for _, spec := range have[table][chain] {
-			rules = append(rules, Rule{table, chain, spec})
-		}
-	}
-	return rules
-}
-
-func builtin(chain string) bool {
-	return slices.Contains([]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}, chain)
 }

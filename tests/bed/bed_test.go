@@ -56,8 +56,8 @@ func TestTwoBedsAtOnce(t *testing.T) {
 func handMade(t *testing.T, h *Host) Network {
 	t.Helper()
 	overlay := netip.MustParsePrefix("250.0.0.0/8")
-	n := Network{Bridge: "br", Overlay: overlay, Slice: Slice(netip.MustParsePrefix("10.0.0.0/16"), overlay, h.Addr)}
-	h.IP(t, "link add br mtu 1480 type bridge", fmt.Sprintf("addr add %s/24 dev br", n.Gateway()), "link set br up")
+	n := Network{Bridge: "br0", Overlay: overlay, Slice: Slice(netip.MustParsePrefix("10.0.0.0/16"), overlay, h.Addr)}
+	h.IP(t, "link add name br0 mtu 1480 type bridge", fmt.Sprintf("addr add %s/24 dev br0", n.Gateway()), "link set br0 up")
 	h.Sysctl(t, "ipv4/ip_forward", "1")
 	return n
 }
@@ -134,7 +134,7 @@ func TestCaptureAndSender(t *testing.T) {
 func TestSnapshotSees(t *testing.T) {
 	tests := []struct{ name, do, undo string }{
 		{"device", "ip link add x type veth peer name y", "ip link del x"},
-		{"device up", "ip link set spare up", "ip link set spare down"},
+		{"device down", "ip link set spare down", "ip link set spare up"},
 		{"alias", "ip link set eth0 alias hello", "ip link set eth0 alias ''"},
 		{"MTU", "ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"},
 		{"MAC", "ip link set spare address 02:00:00:00:00:01", "ip link set spare address 02:00:00:00:00:02"},
@@ -152,10 +152,10 @@ func TestSnapshotSees(t *testing.T) {
 		{"iptables policy", "iptables -P FORWARD DROP", "iptables -P FORWARD ACCEPT"},
 		{"nft table", "nft add table inet x", "nft delete table inet x"},
 		{"qdisc", "tc qdisc add dev eth0 clsact", "tc qdisc del dev eth0 clsact"},
-		{"filter", "tc filter add dev spare ingress pref 7 matchall action drop", "tc filter del dev spare ingress pref 7"},
+		{"filter", "tc filter add dev spare ingress pref 7 bpf da bytecode '1,6 0 0 0'", "tc filter del dev spare ingress pref 7"},
 	}
 	h := New(t, Options{}).Hosts[0]
-	h.Must(t, "sh", "-c", "ip link add spare address 02:00:00:00:00:02 type veth peer name spare2; tc qdisc add dev spare clsact; "+
+	h.Must(t, "sh", "-c", "ip link add spare address 02:00:00:00:00:02 type veth peer name spare2; ip link set spare up; tc qdisc add dev spare clsact; "+
 		"echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/conf/eth0/proxy_arp; echo 1 >/proc/sys/net/ipv6/conf/lo/accept_ra")
 	before := h.Settled(t)
 	for _, test := range tests {

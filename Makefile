@@ -1,0 +1,63 @@
+# Fan: overlay networking for containers. `make` alone lists the targets.
+
+GO ?= $(shell command -v go || echo /usr/local/go/bin/go)
+export CGO_ENABLED ?= 0
+# With sudo, caches of root's own.
+LDFLAGS := -s -w
+LINT_VERSION := v2.15.0
+STATICCHECK_VERSION := v0.8.2
+FUZZTIME ?= 30s
+KERNEL ?= 6.1
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-unit test-vm bench fuzz lint generate check-generated deps deps-vm deps-generate clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/fanctl, one static binary; needs only Go
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/fanctl ./cmd/fanctl
+
+demo: deps build ## two hosts in network namespaces, a fan, ping and iperf3 between containers (root)
+	bash tests/demo/demo.sh bin/fanctl
+
+test: deps ## all tests but those in VMs (root)
+	$(GO) vet ./...
+	$(GO) test -timeout 25m ./...
+
+test-unit: ## the tests that need neither root nor Debian packages
+	$(GO) test ./fan/... ./internal/plan/... ./internal/firewall/...
+
+test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1
+	KERNEL=$(KERNEL) $(GO) test -tags vm -count 1 -v -timeout 40m ./tests/vm
+
+bench: deps build ## packets/s, TCP and round trips of every path, as ratios of one run (root)
+	$(GO) build -o bin/fanbench ./tests/bench
+	FANCTL=$(CURDIR)/bin/fanctl bin/fanbench
+
+fuzz: ## every fuzz target for FUZZTIME (default 30s)
+	GO='$(GO)' FUZZTIME=$(FUZZTIME) bash tests/fuzz.sh
+
+lint: ## gofmt, go vet, staticcheck and golangci-lint
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
+	$(GO) vet ./... && $(GO) vet -tags vm ./tests/vm
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) ./...
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) run ./...
+
+generate: deps-generate ## compile the eBPF programs (clang 14)
+	$(GO) generate ./tunnel/bpf
+
+check-generated: generate ## fail if the committed eBPF objects are not what the C compiles to
+	git diff --exit-code -- tunnel/bpf
+
+deps: ## install the Debian packages that the tests use (root)
+	bash tests/deps.sh iproute2 iptables nftables iperf3 iputils-ping busybox-static procps
+
+deps-vm:
+	bash tests/deps.sh qemu-system-x86 busybox-static iproute2 iptables nftables iperf3 iputils-ping tcpdump ethtool kmod
+
+deps-generate:
+	bash tests/deps.sh clang-14 llvm-14 libbpf-dev linux-libc-dev
+
+clean: ## remove what was built
+	rm -rf bin out
