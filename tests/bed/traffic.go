@@ -1,6 +1,7 @@
 package bed
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,11 +94,11 @@ func (n *NS) SeenBy(network string, server netip.AddrPort) (netip.Addr, error) {
 			return netip.Addr{}, err
 		}
 	}
-	var seen string
-	if _, err := fmt.Fscanln(c, &seen); err != nil {
+	seen, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
 		return netip.Addr{}, fmt.Errorf("read answer of %s: %w", server, err)
 	}
-	from, err := netip.ParseAddrPort(seen)
+	from, err := netip.ParseAddrPort(strings.TrimSuffix(seen, "\n"))
 	return from.Addr(), err
 }
 
