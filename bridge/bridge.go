@@ -53,81 +53,110 @@ func isOurs(f fan.Fan, l kernel.Link) bool {
 	return l.Alias == "" && l.MAC == f.BridgeMAC()
 }
 
+// host is what the host has beside the kernel's devices and the tables.
+type host struct {
+	values     sysctl.Values // of the bridge's settings
+	forwarding Facts         // what lookForwarding says
+}
+
 // Plan returns the steps that bring the bridge from what the kernel has to what
 // is wanted; none if it is there already.
 func Plan(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables) (plan.Plan, error) {
 	if err := CheckName(w.Fan, s); err != nil {
 		return nil, err
 	}
-	facts, err := lookFacts(w.Fan, s, tables)
+	if err := checkNames(w); err != nil {
+		return nil, err
+	}
+	forwarding, err := lookForwarding(w.Fan.Bridge)
 	if err != nil {
 		return nil, err
 	}
-	alias, err := facts.alias(w.Fan)
-	if err != nil {
-		return nil, err
-	}
-	var p plan.Plan
-	l, there := s.Link(w.Fan.Bridge)
-	if !there {
-		p = append(p, addStep(h, w.Fan))
-	}
-	if l.Alias != alias {
-		p = append(p, aliasStep(h, w.Fan.Bridge, l.Alias, alias))
-	}
-	if !there || l.MTU != int(w.Fan.MTU) {
-		p = append(p, mtuStep(h, w.Fan.Bridge, l.MTU, int(w.Fan.MTU)))
-	}
-	if there && l.MAC != w.Fan.BridgeMAC() {
-		p = append(p, macStep(h, w.Fan.Bridge, l.MAC, w.Fan.BridgeMAC()))
-	}
-	p = append(p, sysctl.Plan(settings(w.Fan))...)
-	p = append(p, planAddress(h, w.Fan, l.Index, s)...)
-	if !there || !l.Up {
-		p = append(p, upStep(h, w.Fan.Bridge))
-	}
-	stale := func(r firewall.Rule) bool { return ownedBy(w.Fan, r) }
-	return append(p, firewall.Plan(rules(w), tables, stale)...), nil
+	return diff(h, w, s, tables, host{values: sysctl.Look(settings(w.Fan)), forwarding: forwarding})
 }
 
-// settings returns the bridge's own settings and the host's forwarding.
+func diff(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables, now host) (plan.Plan, error) {
+	f := w.Fan
+	fill, made := firewall.Plan(rules(w), tables, notOthers(f, othersIn(s, f.Bridge)))
+	facts := factsOf(f, s, now.forwarding).merge(Facts{Tables: made})
+	alias, err := facts.alias(f)
+	if err != nil {
+		return nil, err
+	}
+	p := planDevice(h, f, s, alias, now.values)
+	p = append(p, planForwarding(now.forwarding)...)
+	return append(p, fill...), nil
+}
+
+// planDevice plans the device and what is set on it. The alias comes first: from
+// then on, down finds all that there is to take back.
+func planDevice(h *netlink.Handle, f fan.Fan, s kernel.State, alias string, now sysctl.Values) plan.Plan {
+	var p plan.Plan
+	l, there := s.Link(f.Bridge)
+	if !there {
+		p = append(p, addStep(h, f))
+	}
+	if l.Alias != alias {
+		p = append(p, aliasStep(h, f.Bridge, l.Alias, alias))
+	}
+	if !there || l.MTU != int(f.MTU) {
+		p = append(p, mtuStep(h, f.Bridge, l.MTU, int(f.MTU)))
+	}
+	if there && l.MAC != f.BridgeMAC() {
+		p = append(p, macStep(h, f.Bridge, l.MAC, f.BridgeMAC()))
+	}
+	p = append(p, sysctl.Diff(settings(f), now)...)
+	p = append(p, planAddress(h, f, l.Index, s)...)
+	if !there || !l.Up {
+		p = append(p, upStep(h, f.Bridge))
+	}
+	return p
+}
+
+// settings returns the bridge's own settings. Of rp_filter, send_redirects and
+// proxy_arp the kernel takes the higher of the device's value and conf/all's
+// (linux/inetdevice.h: IN_DEV_MAXCONF, IN_DEV_ORCONF); conf/all is not ours.
 func settings(f fan.Fan) []sysctl.Setting {
 	conf := "net/ipv4/conf/" + f.Bridge + "/"
 	list := []sysctl.Setting{
-		{Path: forwarding, Value: "1"},
-		{Path: conf + "forwarding", Value: "1"},
+		{Path: deviceForwarding(f.Bridge), Value: "1"},
 		{Path: conf + "rp_filter", Value: "1"}, // RFC 3704: a container's forged source goes nowhere
 		{Path: conf + "send_redirects", Value: "0"},
 	}
-	if f.Type == fan.IPIP {
-		// Containers with the overlay's mask ask for addresses on other hosts, and
-		// this host answers at once; the default is to wait up to 0.8 s.
-		list = append(list, sysctl.Setting{Path: conf + "proxy_arp", Value: "1"},
-			sysctl.Setting{Path: "net/ipv4/neigh/" + f.Bridge + "/proxy_delay", Value: "0"})
+	if f.Type != fan.IPIP {
+		// Containers ask for each other across the tunnel.
+		return append(list, sysctl.Setting{Path: conf + "proxy_arp", Value: "0"})
 	}
-	return list
+	// Containers with the overlay's mask ask for addresses on other hosts, and
+	// this host answers at once; the default is to wait up to 0.8 s.
+	return append(list, sysctl.Setting{Path: conf + "proxy_arp", Value: "1"},
+		sysctl.Setting{Path: "net/ipv4/neigh/" + f.Bridge + "/proxy_delay", Value: "0"})
 }
 
+// planAddress gives the bridge its address and then takes away what it had when
+// the fan was another.
 func planAddress(h *netlink.Handle, f fan.Fan, link int, s kernel.State) plan.Plan {
-	var p plan.Plan
-	var stale []netip.Prefix
+	var p, stale plan.Plan
 	there := false
 	for _, a := range s.Addresses {
 		switch {
 		case link == 0 || a.Link != link:
 		case a.Prefix == f.BridgePrefix():
 			there = true
-		case f.Mapping.Overlay().Contains(a.Prefix.Addr()):
-			stale = append(stale, a.Prefix)
+		case staleAddress(f, a.Prefix):
+			stale = append(stale, addressStep(h, f.Bridge, a.Prefix, false))
 		}
 	}
 	if !there {
 		p = append(p, addressStep(h, f.Bridge, f.BridgePrefix(), true))
 	}
-	for _, address := range stale {
-		p = append(p, addressStep(h, f.Bridge, address, false))
-	}
-	return p
+	return append(p, stale...)
+}
+
+// staleAddress says whether an address of the bridge is one that the fan had
+// when it, or the host, was another. What somebody has added to the slice stays.
+func staleAddress(f fan.Fan, a netip.Prefix) bool {
+	return a.Addr() == f.BridgeAddr() || f.Mapping.Overlay().Contains(a.Addr()) && !f.Slice().Contains(a.Addr())
 }
 
 // ForeignPorts returns the names of the bridge's ports that are not the fan's
@@ -149,14 +178,7 @@ func ForeignPorts(name string, own []string, s kernel.State) []string {
 // PlanRules returns the steps that take a fan's rules away, and the chains with
 // the last fan's.
 func PlanRules(f fan.Fan, others []Other, facts Facts, tables firewall.Tables) plan.Plan {
-	ours := func(r firewall.Rule) bool {
-		if ownedBy(f, r) {
-			return true
-		}
-		shared := slices.ContainsFunc(others, func(o Other) bool { return tunnelInput(o.Fan, r) })
-		return tunnelInput(f, r) && !shared
-	}
-	return firewall.PlanAway(ours, jumps(true), len(others) == 0, facts.Tables, tables)
+	return firewall.PlanAway(notOthers(f, others), jumps(true), len(others) == 0, facts.Tables, tables)
 }
 
 // PlanDown returns the steps that take the bridge away, after its rules and the
@@ -171,7 +193,7 @@ func PlanDown(h *netlink.Handle, f fan.Fan, ports []string, others []Other, fact
 	for _, port := range ports {
 		p = append(p, releaseStep(h, port))
 	}
-	given, err := facts.giveBack(h, others, s)
+	given, err := facts.giveBack(h, others, s, sysctl.Look(facts.settings()))
 	if err != nil {
 		return nil, err
 	}

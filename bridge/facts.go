@@ -2,48 +2,45 @@ package bridge
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/fanctl/fanctl/fan"
-	"github.com/fanctl/fanctl/internal/firewall"
 	"github.com/fanctl/fanctl/internal/kernel"
-	"github.com/fanctl/fanctl/internal/plan"
-	"github.com/fanctl/fanctl/internal/sysctl"
-)
-
-const (
-	forwarding = "net/ipv4/ip_forward"
-	confFolder = "/proc/sys/net/ipv4/conf"
 )
 
 // maxAlias is the longest alias that the kernel keeps (IFALIASZ-1, linux/if.h).
 const maxAlias = 255
 
-// Facts is what the host was like before the first fan, as far as fans change
-// it. They are words in the alias of one fan's bridge, and move to another's
-// when that fan goes.
+// Facts is what the host was like before the fan, as far as fans change it. They
+// are words in the alias of the fan's bridge, and move to another's when that fan
+// goes and others stay.
 type Facts struct {
 	// ForwardingOff says that the host forwarded no packets.
 	ForwardingOff bool
-	// ForwardingOn names the devices that forwarded although the host did not;
-	// the kernel writes all of them when the host's setting is written.
+	// ForwardingOn names the devices that forwarded although the host did not,
+	// "default" for those to come. The kernel writes all of them when the host's
+	// setting is written.
 	ForwardingOn []string
-	// Tables are the iptables tables that nobody had used.
+	// RedirectsOff says that the host took no ICMP redirects although it
+	// forwarded no packets; the kernel writes that setting too.
+	RedirectsOff bool
+	// Tables names the tables and base chains of nftables that the fan's rules
+	// brought into being, as firewall.Plan returns them.
 	Tables []string
 	// Clsact names devices that are not ours but had a clsact qdisc.
 	Clsact []string
 }
 
-// Words of the facts in an alias.
+// Words of the facts in an alias, and what separates the parts of one: no
+// device's name has a slash.
 const (
 	wordForwarding   = "fwd"
 	wordForwardingOn = "fwdon"
+	wordRedirects    = "redir"
 	wordTables       = "tables"
 	wordClsact       = "clsact"
+	separator        = "/"
 )
 
 // FactsFrom returns the facts that an alias carries among its further words.
@@ -52,14 +49,17 @@ func FactsFrom(extra map[string]string) Facts {
 		if extra[word] == "" {
 			return nil
 		}
-		return strings.Split(extra[word], ",")
+		return strings.Split(extra[word], separator)
 	}
-	return Facts{ForwardingOff: extra[wordForwarding] == "0", ForwardingOn: list(wordForwardingOn),
-		Tables: list(wordTables), Clsact: list(wordClsact)}
+	return Facts{
+		ForwardingOff: extra[wordForwarding] == "0", ForwardingOn: list(wordForwardingOn),
+		RedirectsOff: extra[wordRedirects] == "0",
+		Tables:       list(wordTables), Clsact: list(wordClsact),
+	}
 }
 
 func (f Facts) empty() bool {
-	return !f.ForwardingOff && len(f.ForwardingOn)+len(f.Tables)+len(f.Clsact) == 0
+	return !f.ForwardingOff && !f.RedirectsOff && len(f.ForwardingOn)+len(f.Tables)+len(f.Clsact) == 0
 }
 
 func (f Facts) words() map[string]string {
@@ -67,67 +67,71 @@ func (f Facts) words() map[string]string {
 	if f.ForwardingOff {
 		m[wordForwarding] = "0"
 	}
+	if f.RedirectsOff {
+		m[wordRedirects] = "0"
+	}
 	for word, list := range map[string][]string{wordForwardingOn: f.ForwardingOn, wordTables: f.Tables, wordClsact: f.Clsact} {
 		if len(list) > 0 {
-			m[word] = strings.Join(list, ",")
+			m[word] = strings.Join(list, separator)
 		}
 	}
 	return m
 }
 
-// alias returns the bridge's alias: the fan and the facts.
+// alias returns the bridge's alias: the fan and the facts. Where there is no
+// room for all devices that forwarded, the last of them are forgotten: better
+// than no fan, and only where a host forwards for some devices and not as such.
 func (f Facts) alias(of fan.Fan) (string, error) {
-	alias := fan.WithExtra(of.Alias(), f.words())
-	if len(alias) > maxAlias {
-		return "", fmt.Errorf("remember what the host was like: %q has %d bytes, an alias at most %d; give these devices one forwarding setting", alias, len(alias), maxAlias)
+	for {
+		alias := fan.WithExtra(of.Alias(), f.words())
+		if len(alias) <= maxAlias {
+			return alias, nil
+		}
+		if len(f.ForwardingOn) == 0 {
+			return "", fmt.Errorf("remember what the host was like: %q has %d bytes, an alias at most %d", alias, len(alias), maxAlias)
+		}
+		f.ForwardingOn = f.ForwardingOn[:len(f.ForwardingOn)-1]
 	}
-	return alias, nil
 }
 
-// merge returns the facts of two fans; the earlier ones count.
+// merge returns the facts of two fans together.
 func (f Facts) merge(g Facts) Facts {
 	union := func(a, b []string) []string {
 		all := append(slices.Clone(a), b...)
 		slices.Sort(all)
 		return slices.Compact(all)
 	}
-	return Facts{ForwardingOff: f.ForwardingOff || g.ForwardingOff, ForwardingOn: union(f.ForwardingOn, g.ForwardingOn),
-		Tables: union(f.Tables, g.Tables), Clsact: union(f.Clsact, g.Clsact)}
+	return Facts{
+		ForwardingOff: f.ForwardingOff || g.ForwardingOff, ForwardingOn: union(f.ForwardingOn, g.ForwardingOn),
+		RedirectsOff: f.RedirectsOff || g.RedirectsOff,
+		Tables:       union(f.Tables, g.Tables), Clsact: union(f.Clsact, g.Clsact),
+	}
 }
 
-// lookFacts returns the facts for a fan's alias: those that it has, and what the
-// host is like now as far as no fan has changed it.
-func lookFacts(f fan.Fan, s kernel.State, tables firewall.Tables) (Facts, error) {
-	var facts Facts
-	fans := false
-	for _, l := range s.Links {
-		_, extra, err := fan.ParseAlias(l.Name, l.Alias)
-		if err != nil {
-			continue
+// without returns the facts but for what went with the fan's rules: only ipip
+// fans use the table raw.
+func (f Facts) without(others []Other) Facts {
+	if !slices.ContainsFunc(others, func(o Other) bool { return o.Fan.Type == fan.IPIP }) {
+		f.Tables = slices.DeleteFunc(slices.Clone(f.Tables), func(name string) bool {
+			table, _, _ := strings.Cut(name, ".")
+			return table == "raw"
+		})
+	}
+	return f
+}
+
+// factsOf returns the facts for a fan's alias: those that it has or, before it
+// has one, what the host is like now.
+func factsOf(f fan.Fan, s kernel.State, now Facts) Facts {
+	if l, there := s.Link(f.Bridge); there {
+		if _, extra, err := fan.ParseAlias(l.Name, l.Alias); err == nil {
+			return FactsFrom(extra)
 		}
-		if l.Name == f.Bridge {
-			return FactsFrom(extra), nil
-		}
-		fans = true
 	}
 	if underlay, ok := s.Link(f.Device); ok && s.HasClsact(underlay.Index) && !hasOurs(underlay.Index, s) {
-		facts.Clsact = []string{f.Device}
+		now.Clsact = []string{f.Device}
 	}
-	if fans {
-		return facts, nil
-	}
-	for _, table := range []string{"filter", "nat", "raw"} {
-		if tables.Chains(table) == nil {
-			facts.Tables = append(facts.Tables, table)
-		}
-	}
-	now, err := sysctl.Read(forwarding)
-	if err != nil || now != "0" {
-		return facts, err
-	}
-	facts.ForwardingOff = true
-	facts.ForwardingOn, err = forwardingDevices(f)
-	return facts, err
+	return now
 }
 
 // hasOurs says whether the device has a filter of any fan.
@@ -137,49 +141,16 @@ func hasOurs(link int, s kernel.State) bool {
 	})
 }
 
-func forwardingDevices(f fan.Fan) ([]string, error) {
-	entries, err := os.ReadDir(confFolder)
-	if err != nil {
-		return nil, fmt.Errorf("list devices' settings: %w", err)
-	}
-	var names []string
-	for _, e := range entries {
-		if e.Name() == "all" || e.Name() == f.Bridge {
+// othersIn returns the host's fans but the one with that bridge.
+func othersIn(s kernel.State, bridge string) []Other {
+	var others []Other
+	for _, l := range s.Links {
+		if l.Name == bridge || l.Kind != "bridge" {
 			continue
 		}
-		if on, err := sysctl.Read("net/ipv4/conf/" + e.Name() + "/forwarding"); err == nil && on == "1" {
-			names = append(names, e.Name())
+		if f, extra, err := fan.ParseAlias(l.Name, l.Alias); err == nil {
+			others = append(others, Other{Fan: f, Facts: FactsFrom(extra)})
 		}
 	}
-	return names, nil
-}
-
-// giveBack returns the steps that hand the facts to another fan or, if there is
-// none, make the host as it was.
-func (f Facts) giveBack(h *netlink.Handle, others []Other, s kernel.State) (plan.Plan, error) {
-	if f.empty() {
-		return nil, nil
-	}
-	if len(others) > 0 {
-		heir := others[0]
-		alias, err := f.merge(heir.Facts).alias(heir.Fan)
-		if err != nil {
-			return nil, err
-		}
-		l, _ := s.Link(heir.Fan.Bridge)
-		if l.Alias == alias {
-			return nil, nil
-		}
-		return plan.Plan{aliasStep(h, heir.Fan.Bridge, l.Alias, alias)}, nil
-	}
-	if !f.ForwardingOff {
-		return nil, nil
-	}
-	settings := []sysctl.Setting{{Path: forwarding, Value: "0"}}
-	p := sysctl.Plan(settings)
-	for _, name := range f.ForwardingOn {
-		// After the write above all are off.
-		p = append(p, sysctl.Step(sysctl.Setting{Path: "net/ipv4/conf/" + name + "/forwarding", Value: "1", Optional: true}))
-	}
-	return p, nil
+	return others
 }

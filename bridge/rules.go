@@ -2,14 +2,15 @@ package bridge
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/firewall"
 )
 
-// Our chains. A fan's rules are told from another fan's by the bridge's name or,
-// where no bridge is named, by the addresses.
+// Our chains, which all fans share.
 const (
 	chainForward = "FAN-FORWARD"
 	chainInput   = "FAN-INPUT"
@@ -34,10 +35,12 @@ func jumps(withRaw bool) []firewall.Jump {
 	return list
 }
 
-// rules returns a fan's rules.
+// rules returns a fan's rules. They have no comments: those would tell fans
+// apart as well, but for iptables over nftables a comment is one more match that
+// each packet has to pass.
 func rules(w Want) firewall.Want {
 	f := w.Fan
-	slice, overlay, underlay := f.Slice().String(), f.Mapping.Overlay().String(), f.Mapping.Underlay().String()
+	slice, overlay := f.Slice(), f.Mapping.Overlay()
 	want := firewall.Want{Jumps: jumps(f.Type == fan.IPIP)}
 	add := func(table, chain, format string, a ...any) {
 		want.Rules = append(want.Rules, firewall.Rule{Table: table, Chain: chain, Spec: fmt.Sprintf(format, a...)})
@@ -49,17 +52,20 @@ func rules(w Want) firewall.Want {
 		add("filter", chainForward, "-s %s -d %s -i %s -o %s -j ACCEPT", slice, overlay, f.Bridge, w.Tunnel)
 		add("filter", chainForward, "-s %s -d %s -i %s -o %s -j ACCEPT", overlay, slice, w.Tunnel, f.Bridge)
 		add("raw", chainRaw, "-s %s -d %s -i %s -j ACCEPT", overlay, slice, w.Tunnel)
-		add("filter", chainInput, "-s %s -d %s/32 -p 4 -j ACCEPT", underlay, f.Host)
-	} else {
-		add("filter", chainInput, "-s %s -d %s/32 -p udp -m udp --dport %d -j ACCEPT", underlay, f.Host, f.Port)
 	}
-	add("filter", chainInput, "-s %s -d %s/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT", overlay, f.BridgeAddr())
+	add("filter", chainForward, "-o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", f.Bridge)
 	// To the world by the devices that lead there, not by all: that would open
-	// other bridges, such as Docker's networks, to the fan's containers.
+	// other bridges, such as Docker's networks, to the fan's containers. They come
+	// last, because they change while the fan is up.
 	for _, device := range w.WaysOut {
 		add("filter", chainForward, "-i %s -o %s -j ACCEPT", f.Bridge, device)
 	}
-	add("filter", chainForward, "-o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", f.Bridge)
+
+	want.Rules = append(want.Rules, tunnelRule(f))
+	// The bridge's address is the containers' gateway and the first thing that a
+	// person pings, here and from other hosts. What else the host offers there is
+	// for its own firewall to open.
+	add("filter", chainInput, "-s %s -d %s/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT", overlay, f.BridgeAddr())
 
 	// Nothing inside the overlay is translated, whoever's rules come later.
 	add("nat", chainNAT, "-s %s -d %s -j ACCEPT", slice, overlay)
@@ -69,39 +75,73 @@ func rules(w Want) firewall.Want {
 	return want
 }
 
-// ownedBy says whether a rule of our chains is the fan's: it names the bridge,
-// the slice or the bridge's address, or lets in the fan's tunnel.
-func ownedBy(f fan.Fan, r firewall.Rule) bool {
+// tunnelRule lets the tunnel's packets in. Fans of one type over the same
+// underlay share it.
+func tunnelRule(f fan.Fan) firewall.Rule {
+	match := "-p 4" // RFC 2003
+	if f.Type == fan.VXLAN {
+		match = fmt.Sprintf("-p udp -m udp --dport %d", f.Port)
+	}
+	return firewall.Rule{Table: "filter", Chain: chainInput,
+		Spec: fmt.Sprintf("-s %s -d %s/32 %s -j ACCEPT", f.Mapping.Underlay(), f.Host, match)}
+}
+
+// isTunnelRule says whether a rule is any fan's tunnelRule.
+func isTunnelRule(r firewall.Rule) bool {
+	return r.Chain == chainInput && (strings.Contains(r.Spec, " -p 4 ") || strings.Contains(r.Spec, " --dport "))
+}
+
+// notOthers returns which rules of our chains are the fan's, as it is or as it
+// once was, and not another's.
+func notOthers(f fan.Fan, others []Other) func(firewall.Rule) bool {
+	return func(r firewall.Rule) bool {
+		if isTunnelRule(r) {
+			return !slices.ContainsFunc(others, func(o Other) bool { return tunnelRule(o.Fan) == r })
+		}
+		return names(f, r)
+	}
+}
+
+// names says whether a rule of our chains names the fan: its bridge as the
+// fan's side, or addresses of its overlay, which no two fans share. It may name
+// the bridge as another fan's way out, for a fan can have a fan as its underlay.
+func names(f fan.Fan, r firewall.Rule) bool {
+	in, out := valueOf(r.Spec, "-i"), valueOf(r.Spec, "-o")
 	switch r.Chain {
-	case chainForward, chainInput, chainNAT, chainRaw:
+	case chainForward:
+		fromTunnel := in == "" || in == fan.SharedTunnel || in == fan.TunnelName(f.Mapping.Overlay())
+		return in == f.Bridge || fromTunnel && out == f.Bridge || inOverlay(f, valueOf(r.Spec, "-s"))
+	case chainInput, chainNAT, chainRaw:
+		return inOverlay(f, valueOf(r.Spec, "-s"))
 	default:
 		return false
 	}
-	words := strings.Fields(r.Spec)
-	for i, word := range words[:max(len(words)-1, 0)] {
-		value := words[i+1]
-		switch word {
-		case "-i", "-o":
-			if value == f.Bridge {
-				return true
-			}
-		case "-s", "-d":
-			if value == f.Slice().String() || value == f.BridgeAddr().String()+"/32" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
-// tunnelInput says whether a rule lets in tunnel packets of the fan's type to
-// its host address; fans over the same underlay share it.
-func tunnelInput(f fan.Fan, r firewall.Rule) bool {
-	w := Want{Fan: f}
-	for _, own := range rules(w).Rules {
-		if own == r && r.Chain == chainInput && !ownedBy(f, r) {
-			return true
+func inOverlay(f fan.Fan, value string) bool {
+	prefix, err := netip.ParsePrefix(value)
+	overlay := f.Mapping.Overlay()
+	return err == nil && prefix.Bits() >= overlay.Bits() && overlay.Contains(prefix.Addr())
+}
+
+// valueOf returns the word after an option, or "".
+func valueOf(spec, option string) string {
+	words := strings.Fields(spec)
+	for i, word := range words[:max(len(words)-1, 0)] {
+		if word == option {
+			return words[i+1]
 		}
 	}
-	return false
+	return ""
+}
+
+// checkNames refuses (fan.ErrUsage) names of devices that iptables takes for
+// something else: a + at the end for any end, quotes for a word's bounds.
+func checkNames(w Want) error {
+	for _, name := range append([]string{w.Fan.Bridge, w.Tunnel}, w.WaysOut...) {
+		if strings.HasSuffix(name, "+") || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "!") || strings.ContainsAny(name, `"'\`) {
+			return fan.Usagef("device name %s: iptables does not take it as a name; use one of letters, digits, dots and dashes", name)
+		}
+	}
+	return nil
 }

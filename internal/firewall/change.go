@@ -46,16 +46,21 @@ func (c *change) ensure(chain string) {
 	c.add("-N "+chain, "-X "+chain)
 }
 
-// insert puts a rule at an index, which is the chain's start or its end.
-func (c *change) insert(chain, spec string, index int) {
+// first puts a rule at a chain's start. It says so even if nothing is in the
+// chain: by the time of the change there may be.
+func (c *change) first(chain, spec string) {
 	now := c.chains[chain]
-	do := fmt.Sprintf("-A %s %s", chain, spec)
-	if index < len(now.Rules) {
-		do = fmt.Sprintf("-I %s %d %s", chain, index+1, spec)
-	}
-	now.Rules = slices.Insert(slices.Clone(now.Rules), index, spec)
+	now.Rules = slices.Insert(slices.Clone(now.Rules), 0, spec)
 	c.chains[chain] = now
-	c.add(do, fmt.Sprintf("-D %s %s", chain, spec))
+	c.add(fmt.Sprintf("-I %s 1 %s", chain, spec), fmt.Sprintf("-D %s %s", chain, spec))
+}
+
+// last puts a rule at a chain's end.
+func (c *change) last(chain, spec string) {
+	now := c.chains[chain]
+	now.Rules = append(slices.Clone(now.Rules), spec)
+	c.chains[chain] = now
+	c.add(fmt.Sprintf("-A %s %s", chain, spec), fmt.Sprintf("-D %s %s", chain, spec))
 }
 
 // remove deletes the first copy of a rule. It is named by what it says and not

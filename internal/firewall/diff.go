@@ -61,7 +61,7 @@ func planChain(c *change, chain string, want []string) {
 		there = nil
 	}
 	for _, spec := range want[len(there):] {
-		c.insert(chain, spec, len(c.chains[chain].Rules))
+		c.last(chain, spec)
 	}
 }
 
@@ -82,7 +82,7 @@ func planJump(c *change, j Jump) {
 	for range copies {
 		c.remove(j.From, spec)
 	}
-	c.insert(j.From, spec, 0)
+	c.first(j.From, spec)
 }
 
 // PlanAway returns the steps that take our rules away. A chain that is empty

@@ -27,7 +27,7 @@ import (
 var ErrMissing = errors.New("iptables: not found; install the package iptables")
 
 // Rule is one rule. Spec is what follows the chain, as iptables-save prints it
-// with protocols as numbers: "-s 10.0.0.0/16 -p 4 -j ACCEPT".
+// with the number of protocol 4: "-s 10.0.0.0/16 -p 4 -j ACCEPT".
 type Rule struct{ Table, Chain, Spec string }
 
 // Want is the rules that are to be.
@@ -68,16 +68,14 @@ type Tables struct {
 	Native map[string]bool
 }
 
-// Has says whether a rule is there.
-func (t Tables) Has(r Rule) bool { return slices.Contains(t.Chains[r.Table][r.Chain].Rules, r.Spec) }
-
 // Look reads the tables. The error is ErrMissing without iptables.
 func Look() (Tables, error) {
-	out, err := call("", "iptables-save")
+	// First, because older versions of iptables-save make the tables they read.
+	native, err := lookNative()
 	if err != nil {
 		return Tables{}, err
 	}
-	native, err := lookNative()
+	out, err := call("", "iptables-save")
 	return Tables{Chains: parse(out), Native: native}, err
 }
 

@@ -33,22 +33,14 @@ func parse(saved string) map[string]map[string]Chain {
 	return tables
 }
 
-// canonical writes protocols as numbers. iptables-save prints their names where
-// it finds one, which depends on its version and on the host's /etc/protocols:
-// protocol 4 is "ipencap" on Debian, "ipv4" on Fedora.
+// canonical writes one way what iptables-save writes in several: protocol 4 is a
+// number or a name, which depends on its version and on the host's
+// /etc/protocols: "ipencap" on Debian, "ipv4" on Fedora.
 func canonical(spec string) string {
 	words := strings.Split(spec, " ")
 	for i, word := range words[:len(words)-1] {
-		if word != "-p" {
-			continue
-		}
-		switch words[i+1] {
-		case "icmp":
-			words[i+1] = "1"
-		case "ipencap", "ipv4", "ip-encap":
+		if word == "-p" && (words[i+1] == "ipencap" || words[i+1] == "ipv4" || words[i+1] == "ip-encap") {
 			words[i+1] = "4"
-		case "udp":
-			words[i+1] = "17"
 		}
 	}
 	return strings.Join(words, " ")

@@ -43,17 +43,48 @@ func Write(path, value string) error {
 	return nil
 }
 
-// Plan returns a step for each setting that has another value, or that is not
+// Values are settings as they are, by path. What is not there has none.
+type Values map[string]string
+
+// Look reads the settings' values.
+func Look(settings []Setting) Values {
+	now := Values{}
+	for _, s := range settings {
+		if value, err := Read(s.Path); err == nil {
+			now[s.Path] = value
+		}
+	}
+	return now
+}
+
+// Diff returns a step for each setting that has another value, or that is not
 // there yet because an earlier step makes its device.
-func Plan(settings []Setting) plan.Plan {
+func Diff(settings []Setting, now Values) plan.Plan {
 	var p plan.Plan
 	for _, s := range settings {
-		if now, err := Read(s.Path); err == nil && now == s.Value {
-			continue
+		if value, there := now[s.Path]; !there || value != s.Value {
+			p = append(p, Step(s))
 		}
-		p = append(p, Step(s))
 	}
 	return p
+}
+
+// Plan returns the steps that set the settings, but for optional ones of a kind
+// that the kernel does not have.
+func Plan(settings []Setting) plan.Plan {
+	var known []Setting
+	for _, s := range settings {
+		if !s.Optional || supported(s.Path) {
+			known = append(known, s)
+		}
+	}
+	return Diff(known, Look(known))
+}
+
+// supported says whether the kernel has that kind of setting, for any device.
+func supported(path string) bool {
+	_, err := os.Stat(filepath.Join(root, filepath.Dir(filepath.Dir(path))))
+	return err == nil
 }
 
 // Step sets a setting, whatever its value is now.

@@ -30,6 +30,9 @@ type Options struct {
 	// Routed puts a router between the hosts: their own subnets have masks eight
 	// bits longer than the underlay's.
 	Routed bool
+	// NoIPv6 keeps the kernels of hosts and containers from sending anything of
+	// their own accord, so that counters stand still.
+	NoIPv6 bool
 }
 
 // Bed is an underlay with hosts on it.
@@ -46,6 +49,7 @@ type Bed struct {
 	WorldAddr netip.Addr
 
 	t        testing.TB
+	options  Options
 	stem     string // of the names of the namespaces
 	switches *NS
 }
@@ -72,7 +76,7 @@ func New(t testing.TB, o Options) *Bed {
 	if len(o.Hosts) == 0 {
 		o.Hosts = []string{"10.0.0.11", "10.0.3.4"}
 	}
-	b := &Bed{t: t, Underlay: netip.MustParsePrefix(o.Underlay), MTU: o.MTU, WorldAddr: netip.MustParseAddr(worldAddr)}
+	b := &Bed{t: t, options: o, Underlay: netip.MustParsePrefix(o.Underlay), MTU: o.MTU, WorldAddr: netip.MustParseAddr(worldAddr)}
 	b.reserve()
 	b.switches.IP(t, "link set lo up")
 	b.Router, b.World = b.NS("router"), b.NS("world")
@@ -111,6 +115,10 @@ func (b *Bed) NS(role string) *NS {
 	// Without duplicate address detection, link-local addresses stand at once and
 	// a snapshot does not change by itself.
 	ns.Sysctl(b.t, "ipv6/conf/default/accept_dad", "0")
+	if b.options.NoIPv6 {
+		ns.Sysctl(b.t, "ipv6/conf/all/disable_ipv6", "1")
+		ns.Sysctl(b.t, "ipv6/conf/default/disable_ipv6", "1")
+	}
 	ns.IP(b.t, "link set lo up")
 	return ns
 }

@@ -142,23 +142,30 @@ func (n *NS) Ping(dst netip.Addr, count int, args ...string) int {
 	return Answered(n.Exec(append(words, dst.String())...).Stdout)
 }
 
-// StartPing starts a ping that lasts until the returned function is called,
-// which returns how many requests were sent and how many were answered.
-func (n *NS) StartPing(t testing.TB, dst netip.Addr, args ...string) func() (sent, answered int) {
+// StartPing sends count echo requests beside the test. The function that it
+// returns waits for the end and returns how many were sent and answered; the
+// channel is closed when that is known.
+func (n *NS) StartPing(t testing.TB, dst netip.Addr, count int, args ...string) (wait func() (sent, answered int), ended <-chan struct{}) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := n.Command(ctx, append(append([]string{"ping", "-n", "-q"}, args...), dst.String())...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then prints its sums
-	done := make(chan Result, 1)
-	go func() { done <- run(cmd) }()
-	t.Cleanup(cancel)
+	ctx, cancel := context.WithTimeout(context.Background(), hangs)
+	words := append([]string{"ping", "-n", "-q", "-c", strconv.Itoa(count), "-W", "5"}, args...)
+	cmd := n.Command(ctx, append(words, dst.String())...)
+	done := make(chan struct{})
+	var r Result
+	go func() {
+		defer close(done)
+		r = run(cmd)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
 	return func() (int, int) {
 		t.Helper()
-		cancel()
-		r := <-done
+		<-done
 		if Sent(r.Stdout) < 0 {
 			t.Fatalf("ping %s: %s", dst, r)
 		}
 		return Sent(r.Stdout), Answered(r.Stdout)
-	}
+	}, done
 }

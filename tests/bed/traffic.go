@@ -26,12 +26,12 @@ func (n *NS) Serve(t testing.TB, a netip.Addr) netip.AddrPort {
 	var listener net.Listener
 	var socket *net.UDPConn
 	err := n.Do(func() (err error) {
-		if listener, err = net.Listen("tcp4", at.String()); err != nil {
-			return err
-		}
-		socket, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		listener, err = net.Listen("tcp4", at.String())
 		return err
 	})
+	if err == nil {
+		socket, err = n.listenUDP(at)
+	}
 	if err != nil {
 		t.Fatalf("in %s: serve on %s: %v", n.Name, at, err)
 	}
@@ -43,6 +43,14 @@ func (n *NS) Serve(t testing.TB, a netip.Addr) netip.AddrPort {
 	go answerTCP(listener)
 	go answerUDP(socket)
 	return at
+}
+
+func (n *NS) listenUDP(at netip.AddrPort) (socket *net.UDPConn, err error) {
+	err = n.Do(func() error {
+		socket, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		return err
+	})
+	return socket, err
 }
 
 func answerTCP(l net.Listener) {

@@ -1,0 +1,89 @@
+// Command bench compares the ways in which containers on two hosts can reach
+// each other: no containers at all, plain routing, a vxlan as flannel sets it up,
+// and each way of a fan. Everything is measured in one run, in turns, and the
+// ratios are the result: absolute numbers depend on the machine and its load.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	rounds  int
+	seconds float64
+	only    string
+	json    string
+	fanctl  string
+	state   bool
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each path is measured, in turns")
+	flag.Float64Var(&o.seconds, "seconds", 1, "length of one measurement")
+	flag.StringVar(&o.only, "only", "", "comma-separated paths (default: all that this kernel has)")
+	flag.StringVar(&o.json, "json", "", "file for the raw data")
+	flag.StringVar(&o.fanctl, "fanctl", os.Getenv("FANCTL"), "the fanctl to measure")
+	flag.BoolVar(&o.state, "state", true, "also show what the kernel keeps when many hosts are talked to")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	if o.fanctl == "" {
+		return fmt.Errorf("set FANCTL or -fanctl to the program to measure (make bench does)")
+	}
+	bed := newBed(o.fanctl)
+	defer bed.close()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		bed.close()
+		os.Exit(1)
+	}()
+
+	paths, err := bed.build(strings.FieldsFunc(o.only, func(r rune) bool { return r == ',' }))
+	if err != nil {
+		return err
+	}
+	release, _ := exec.Command("uname", "-r").Output()
+	fmt.Printf("kernel %s, %d rounds of %gs, both directions in turn\n", strings.TrimSpace(string(release)), o.rounds, o.seconds)
+	data := results{}
+	for round := range o.rounds {
+		for _, p := range paths {
+			if err := measure(p, round, time.Duration(o.seconds*float64(time.Second)), data); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
+	}
+	report(os.Stdout, paths, data)
+	if err := bed.timeCommands(os.Stdout); err != nil {
+		return err
+	}
+	if o.state {
+		if err := bed.stateTable(os.Stdout); err != nil {
+			return err
+		}
+	}
+	if o.json == "" {
+		return nil
+	}
+	raw, err := json.MarshalIndent(data, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.json, raw, 0o644)
+}
