@@ -21,7 +21,12 @@ func BridgeName(overlay netip.Prefix) string { return name("fan-", overlay) }
 // TunnelName returns the name of an overlay's tunnel, "ftun-250".
 func TunnelName(overlay netip.Prefix) string { return name("ftun-", overlay) }
 
-func inletName(overlay netip.Prefix) string { return name("ftin-", overlay) }
+const inletPrefix = "ftin-"
+
+func inletName(overlay netip.Prefix) string { return name(inletPrefix, overlay) }
+
+// IsInlet says whether a device's name is that of a fan tunnel's inlet.
+func IsInlet(device string) bool { return strings.HasPrefix(device, inletPrefix) }
 
 func name(prefix string, overlay netip.Prefix) string {
 	octets := overlay.Addr().As4()

@@ -58,7 +58,9 @@ func TestMarksOfBothHeaders(t *testing.T) {
 				s.send.Must(t, s.withMarks(outer, inner, size))
 				s.arrived(t) // and so has this one, if it ever will
 				got := dropped
-				ours := func(f bed.Frame) bool { return !f.Outgoing && f.UDP != nil && f.UDP.Dst == markPort && len(f.Payload) == size }
+				ours := func(f bed.Frame) bool {
+					return !f.Outgoing && f.UDP != nil && f.UDP.Dst == markPort && len(f.Payload) == size
+				}
 				for _, f := range s.came.Frames(ours) {
 					got = int(f.IP.TOS & 3)
 					if !f.IP.ChecksumOK || f.IP.TOS>>2 != 0xb8>>2 {

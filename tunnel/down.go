@@ -1,6 +1,8 @@
 package tunnel
 
 import (
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -11,10 +13,18 @@ import (
 	"github.com/fanctl/fanctl/internal/plan"
 )
 
+// Before is what is known of the underlay device as it was before the fan.
+type Before struct {
+	// Known says that the fan's record was found, so that what it does not name
+	// was not there.
+	Known bool
+	// Clsact names the devices that had a clsact qdisc.
+	Clsact []string
+}
+
 // PlanDown returns the steps that take away what the fan's tunnel has, whole or
-// in part, whichever way it was built; none if nothing is left. keepClsact names
-// the devices whose empty clsact qdisc was there before us.
-func PlanDown(h *netlink.Handle, f fan.Fan, s kernel.State, keepClsact func(device string) bool) plan.Plan {
+// in part, whichever way it was built; none if nothing is left.
+func PlanDown(h *netlink.Handle, f fan.Fan, s kernel.State, before Before) plan.Plan {
 	var p plan.Plan
 	overlay := f.Mapping.Overlay()
 	own := fan.TunnelName(overlay)
@@ -34,7 +44,7 @@ func PlanDown(h *netlink.Handle, f fan.Fan, s kernel.State, keepClsact func(devi
 	if removeShared {
 		gone[shared.Index] = true
 	}
-	p = append(p, planDetach(h, f, s, gone, keepClsact)...)
+	p = append(p, planDetach(h, f, s, gone, before)...)
 	if haveShared && !removeShared {
 		p = append(p, planRouteAway(h, f, shared, s)...)
 	}
@@ -61,7 +71,7 @@ func othersOn(link int, bridge string, s kernel.State) bool {
 
 // planDetach takes the fan's filters off the devices that stay, and the clsact
 // qdisc off those of them that are not ours when nothing else uses it.
-func planDetach(h *netlink.Handle, f fan.Fan, s kernel.State, gone map[int]bool, keepClsact func(string) bool) plan.Plan {
+func planDetach(h *netlink.Handle, f fan.Fan, s kernel.State, gone map[int]bool, before Before) plan.Plan {
 	var p plan.Plan
 	left := map[int]int{}
 	touched := []kernel.Link{}
@@ -76,8 +86,12 @@ func planDetach(h *netlink.Handle, f fan.Fan, s kernel.State, gone map[int]bool,
 		touched = append(touched, link)
 		p = append(p, detachStep(h, attachment{device: link.Name, egress: filter.Egress, program: program}, filter))
 	}
+	// An up that was killed may have made the qdisc and no filter yet.
+	if underlay, ok := s.Link(f.Device); ok && before.Known && f.Type == fan.IPIP && s.HasClsact(underlay.Index) {
+		touched = append(touched, underlay)
+	}
 	for _, link := range touched {
-		if left[link.Index] == 0 && link.Name != fan.SharedTunnel && !keepClsact(link.Name) {
+		if left[link.Index] == 0 && link.Name != fan.SharedTunnel && !slices.Contains(before.Clsact, link.Name) {
 			p = append(p, clsactAwayStep(h, link.Name))
 			left[link.Index] = -1 // once
 		}
@@ -105,7 +119,7 @@ func planRouteAway(h *netlink.Handle, f fan.Fan, shared kernel.Link, s kernel.St
 			Text: "ip route del " + r.Destination.String() + " dev " + shared.Name,
 			Do: func() error {
 				err := h.RouteDel(&netlink.Route{LinkIndex: shared.Index, Dst: ipNet(r.Destination)})
-				if err != nil && err != unix.ESRCH {
+				if err != nil && !errors.Is(err, unix.ESRCH) {
 					return err
 				}
 				return nil

@@ -206,9 +206,9 @@ func planUp(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	if port != "" {
 		if l, there := s.Link(port); !there || bridge.Index == 0 || l.Master != bridge.Index || planRemakes(w, s) {
 			p = append(p, masterStep(h, port, w.Fan.Bridge))
-			if w.direct() {
-				p = append(p, closeInletStep(h, port))
-			}
+		}
+		if l, _ := s.Link(port); w.direct() && (!l.Closed || planRemakes(w, s)) {
+			p = append(p, closeInletStep(h, port))
 		}
 	}
 	for _, name := range names {

@@ -3,7 +3,6 @@ package host
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/fanctl/fanctl/bridge"
@@ -50,7 +49,7 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	f, facts, err := target(r, s)
+	f, facts, up, err := target(r, s)
 	if err != nil {
 		return Result{}, err
 	}
@@ -63,8 +62,7 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	keep := func(device string) bool { return slices.Contains(facts.Clsact, device) }
-	p = append(p, tunnel.PlanDown(h.handle, f, s, keep)...)
+	p = append(p, tunnel.PlanDown(h.handle, f, s, tunnel.Before{Known: up, Clsact: facts.Clsact})...)
 	last, err := bridge.PlanDown(h.handle, f, ports, others, facts, s)
 	return Result{Fan: f, Plan: append(p, last...)}, err
 }
@@ -81,21 +79,18 @@ func planRulesAway(f fan.Fan, others []bridge.Other, facts bridge.Facts) (plan.P
 
 // target finds the fan that is meant: the one that is up, or else what a fan of
 // these networks would be here, so that its leftovers are found.
-func target(r DownRequest, s kernel.State) (fan.Fan, bridge.Facts, error) {
+func target(r DownRequest, s kernel.State) (f fan.Fan, facts bridge.Facts, up bool, err error) {
 	for _, k := range fansOf(s) {
 		if k.Mapping.Overlay() != r.Overlay {
 			continue
 		}
 		if err := checkUnderlay(r.Underlay, k.Fan); err != nil {
-			return fan.Fan{}, bridge.Facts{}, err
+			return f, facts, false, err
 		}
-		return k.Fan, k.facts, nil
+		return k.Fan, k.facts, true, nil
 	}
-	f, err := resolve(Request{Underlay: r.Underlay, Overlay: r.Overlay}, s)
-	if err != nil {
-		return f, bridge.Facts{}, err
-	}
-	return f, bridge.Facts{}, nil
+	f, err = resolve(Request{Underlay: r.Underlay, Overlay: r.Overlay}, s)
+	return f, facts, false, err
 }
 
 // checkUnderlay refuses to take down a fan over another underlay than was named.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/fanctl/fanctl/fan"
 )
 
 // Link is one network device.
@@ -32,6 +34,9 @@ type Link struct {
 	External bool
 	// Port is the UDP port of a vxlan device.
 	Port uint16
+	// Closed says that a bridge port neither learns nor floods. It is looked up
+	// only for the inlets of fan tunnels.
+	Closed bool
 }
 
 // Filter is one eBPF filter at a device's way in or out.
@@ -77,7 +82,12 @@ func LookLinks(h *netlink.Handle) (State, error) {
 		return s, fmt.Errorf("list links: %w", err)
 	}
 	for _, l := range links {
-		s.Links = append(s.Links, linkFrom(l))
+		link := linkFrom(l)
+		if fan.IsInlet(link.Name) && link.Master != 0 {
+			port, err := h.LinkGetProtinfo(l)
+			link.Closed = err == nil && !port.Learning && !port.Flood
+		}
+		s.Links = append(s.Links, link)
 	}
 	return s, nil
 }

@@ -122,9 +122,11 @@ func cleanRoutes(lines []string) []string {
 	return replaceAll(lines, ` expires \d+sec| nhid \d+`, "")
 }
 
+// cleanTC keeps a program's tag, the hash of its instructions. The hash at the end
+// of a filter's name is left out: it also covers device indices.
 func cleanTC(lines []string) []string {
 	lines = replaceAll(lines, ` id \d+ `, " ")
-	return replaceAll(lines, ` (tag|jited) ?\S*`, "")
+	return replaceAll(lines, `( \S+/\w+)/[0-9a-f]{8} `, "$1 ")
 }
 
 func cleanIPTables(lines []string) []string {

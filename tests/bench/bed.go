@@ -73,7 +73,9 @@ type setup struct {
 func (b *bed) setups() []setup {
 	slice := "ip addr add 250.0.HERE.1/24 dev br0"
 	inSlice := []string{"ip addr add 250.0.HERE.2/24 dev eth0", "ip link set eth0 up", "ip route add default via 250.0.HERE.1"}
-	withMTU := func(mtu string, lines []string) []string { return append([]string{"ip link set eth0 mtu " + mtu}, lines...) }
+	withMTU := func(mtu string, lines []string) []string {
+		return append([]string{"ip link set eth0 mtu " + mtu}, lines...)
+	}
 	up := func(how string) []string {
 		return []string{b.fanctl + " up -u eth0/16 -o 250.0.0.0/8 " + how, "ip link set c0 master fan-250 up"}
 	}

@@ -155,4 +155,3 @@ func tunnelNeighbours(host string) int {
 	}
 	return n
 }
-
