@@ -31,9 +31,10 @@ type Counters struct {
 	Kept      uint64 `json:"kept"`      // did not leave: broadcast, multicast, not IPv4, not of the overlay
 }
 
-// ReadCounters returns the counters of the fan with that bridge. The error is
-// ErrNoCounters if none of its programs is attached.
-func ReadCounters(bridge string, s kernel.State) (Counters, error) {
+// ReadCounters returns the counters of the fan with that bridge and tunnel. The
+// error is ErrNoCounters if none of its programs is attached. On the ipip device
+// that fans share, ECN has what the device dropped for any of them.
+func ReadCounters(bridge, tunnel string, s kernel.State) (Counters, error) {
 	m := countersOf(bridge, s)
 	if m == nil {
 		return Counters{}, ErrNoCounters
@@ -43,7 +44,8 @@ func ReadCounters(bridge string, s kernel.State) (Counters, error) {
 	if err := m.Lookup(uint32(0), &cpus); err != nil {
 		return Counters{}, fmt.Errorf("read counters of %s: %w", bridge, err)
 	}
-	var sum Counters
+	device, _ := s.Link(tunnel)
+	sum := Counters{ECN: device.FrameErrors}
 	for _, c := range cpus {
 		sum.add(c)
 	}

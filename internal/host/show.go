@@ -30,7 +30,7 @@ func (h *Host) List() ([]Status, error) {
 			datapath = fan.EBPF
 		}
 		status := Status{Fan: k.Fan, Datapath: datapath, Tunnel: k.Fan.Tunnel(datapath)}
-		if counters, err := tunnel.ReadCounters(k.Bridge, s); err == nil {
+		if counters, err := tunnel.ReadCounters(k.Bridge, status.Tunnel, s); err == nil {
 			status.Counters = &counters
 		}
 		list = append(list, status)

@@ -34,6 +34,9 @@ type Link struct {
 	External bool
 	// Port is the UDP port of a vxlan device.
 	Port uint16
+	// FrameErrors counts what a tunnel dropped because the congestion marks of its
+	// two headers contradict each other (net/ipv4/ip_tunnel.c: rx_frame_errors).
+	FrameErrors uint64
 	// Closed says that a bridge port neither learns nor floods. It is looked up
 	// only for the inlets of fan tunnels.
 	Closed bool
@@ -130,6 +133,9 @@ func linkFrom(l netlink.Link) Link {
 		Ethernet: a.EncapType == "ether",
 	}
 	copy(link.MAC[:], a.HardwareAddr)
+	if a.Statistics != nil {
+		link.FrameErrors = a.Statistics.RxFrameErrors
+	}
 	switch t := l.(type) {
 	case *netlink.Vxlan:
 		link.External, link.Port = t.FlowBased, uint16(t.Port)

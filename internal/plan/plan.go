@@ -6,6 +6,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Step is one change to the host.
@@ -22,6 +23,15 @@ type Step struct {
 // String returns the step's text.
 func (s Step) String() string { return s.Text }
 
+// name is the step in an error: one line.
+func (s Step) name() string {
+	first, more, several := strings.Cut(s.Text, "\n")
+	if !several {
+		return first
+	}
+	return fmt.Sprintf("%s (and %d more)", first, strings.Count(more, "\n")+1)
+}
+
 // Plan is a change to the host: steps in the order in which they are to run.
 // An empty plan is a host that already is as it should be.
 type Plan []Step
@@ -37,13 +47,13 @@ type Observer func(index int, s Step) error
 func (p Plan) Apply(observe Observer) error {
 	for i, s := range p {
 		if err := s.Do(); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", s, err), p[:i].undo())
+			return errors.Join(fmt.Errorf("%s: %w", s.name(), err), p[:i].undo())
 		}
 		if observe == nil {
 			continue
 		}
 		if err := observe(i, s); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", s, err), p[:i+1].undo())
+			return errors.Join(fmt.Errorf("%s: %w", s.name(), err), p[:i+1].undo())
 		}
 	}
 	return nil
@@ -56,14 +66,14 @@ func (p Plan) ApplyAll(observe Observer) error {
 	var failed []error
 	for i, s := range p {
 		if err := s.Do(); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", s, err))
+			failed = append(failed, fmt.Errorf("%s: %w", s.name(), err))
 			continue
 		}
 		if observe == nil {
 			continue
 		}
 		if err := observe(i, s); err != nil {
-			return errors.Join(append(failed, fmt.Errorf("%s: %w", s, err))...)
+			return errors.Join(append(failed, fmt.Errorf("%s: %w", s.name(), err))...)
 		}
 	}
 	return errors.Join(failed...)
@@ -76,7 +86,7 @@ func (p Plan) undo() error {
 			continue
 		}
 		if err := p[i].Undo(); err != nil {
-			failed = append(failed, fmt.Errorf("undo %s: %w", p[i], err))
+			failed = append(failed, fmt.Errorf("undo %s: %w", p[i].name(), err))
 		}
 	}
 	return errors.Join(failed...)

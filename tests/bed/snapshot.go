@@ -179,10 +179,28 @@ func cleanNFT(lines []string) []string {
 		}
 		table = append(table, line)
 		if line == "}" && (keep || !hidden) {
-			all = append(all, table...)
+			all = append(all, sortChains(table)...)
 		}
 	}
 	return all
+}
+
+// sortChains puts a table's chains in the order of their names: nft lists them in
+// the order in which they were made, which means nothing.
+func sortChains(table []string) []string {
+	var chains, rest []string
+	for _, line := range table[1 : len(table)-1] {
+		switch {
+		case strings.HasPrefix(line, "\tchain "):
+			chains = append(chains, line)
+		case len(chains) > 0 && line != "":
+			chains[len(chains)-1] += "\n" + line
+		case line != "":
+			rest = append(rest, line)
+		}
+	}
+	slices.Sort(chains)
+	return slices.Concat(table[:1], rest, chains, table[len(table)-1:])
 }
 
 // Settled takes snapshots until two in a row are the same: the kernel does some
