@@ -74,13 +74,17 @@ func (w Want) attachments() []attachment {
 // config returns the constants of the fan's programs as far as the kernel has
 // the devices that they name.
 func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
-	if !w.direct() {
-		return bpf.NewConfig(w.Fan, bpf.Direct{}), true
-	}
 	tunnel, haveTunnel := s.Link(w.Name())
+	switch {
+	case w.shared():
+		return bpf.NewConfig(w.Fan, bpf.Devices{}), true
+	case w.Fan.Type == fan.VXLAN:
+		bridge, haveBridge := s.Link(w.Fan.Bridge)
+		return bpf.NewConfig(w.Fan, bpf.Devices{Bridge: bridge.Index}), haveTunnel && haveBridge
+	}
 	inlet, haveInlet := s.Link(w.Fan.Inlet())
 	underlay, haveUnderlay := s.Link(w.Fan.Device)
-	d := bpf.Direct{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index}
+	d := bpf.Devices{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index}
 	if underlay.Ethernet {
 		d.LinkHeader = 14
 	}

@@ -11,8 +11,10 @@ import (
 // addresses are in host byte order.
 type Config = ipipFanConfig
 
-// Direct is what only the programs of ipip without an ipip device need.
-type Direct struct {
+// Devices is what the programs know of the host's devices; each program uses what
+// it needs.
+type Devices struct {
+	Bridge     int     // index of the fan bridge; only vxlan needs it, the rest only ipip without an ipip device
 	Tunnel     int     // index of the fan tunnel
 	TunnelMAC  [6]byte // its hardware address
 	Inlet      int     // index of its other end, the port of the bridge
@@ -20,7 +22,7 @@ type Direct struct {
 }
 
 // NewConfig returns the constants of a fan's programs.
-func NewConfig(f fan.Fan, d Direct) Config {
+func NewConfig(f fan.Fan, d Devices) Config {
 	underlay, overlay, slice := f.Mapping.Underlay(), f.Mapping.Overlay(), f.Slice()
 	return Config{
 		Underlay: number(underlay.Addr()), UnderlayMask: mask(underlay.Bits()),
@@ -30,6 +32,7 @@ func NewConfig(f fan.Fan, d Direct) Config {
 		Shift:      uint32(32 - slice.Bits()),
 		Vni:        fan.VNI(overlay),
 		Mtu:        uint32(f.MTU),
+		Bridge:     uint32(d.Bridge),
 		Tunnel:     uint32(d.Tunnel),
 		Inlet:      uint32(d.Inlet),
 		TunnelMac:  d.TunnelMAC,
@@ -47,5 +50,5 @@ func mask(bits int) uint32 { return ^uint32(0) << (32 - bits) }
 // numbers returns the constants as fixed-size values, in their order.
 func numbers(c Config) []any {
 	return []any{c.Underlay, c.UnderlayMask, c.Overlay, c.OverlayMask, c.Slice, c.SliceMask, c.Host, c.Shift,
-		c.Vni, c.Mtu, c.Tunnel, c.Inlet, c.TunnelMac, c.LinkHeader}
+		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.TunnelMac, c.LinkHeader}
 }

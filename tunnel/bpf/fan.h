@@ -60,6 +60,7 @@ struct fan_config {
 	__u32 shift;       /* 32 - length of a slice's prefix */
 	__u32 vni;         /* vxlan */
 	__u32 mtu;         /* of overlay packets */
+	__u32 bridge;      /* index of the fan bridge; vxlan */
 	/* The rest is for ipip without an ipip device. */
 	__u32 tunnel;      /* index of the fan tunnel */
 	__u32 inlet;       /* index of the fan tunnel's other end, a port of the bridge */

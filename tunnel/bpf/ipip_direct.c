@@ -18,25 +18,7 @@
  * All of TCP does, not only its super-packets: no segment may overtake another.
  */
 #include "fan.h"
-
-static __always_inline __u16 fold(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)~sum;
-}
-
-/* RFC 791 for a header of 20 bytes whose checksum field is zero. */
-static __always_inline __u16 header_checksum(const struct ipv4 *ip)
-{
-	const __u16 *word = (const void *)ip;
-	__u32 sum = 0;
-
-#pragma unroll
-	for (int i = 0; i < 10; i++)
-		sum += word[i];
-	return fold(sum);
-}
+#include "icmp.h"
 
 /* Hands the packet to the neighbour towards a host, found as the routing table
  * and its rules have it. */
@@ -49,6 +31,19 @@ static __always_inline int to_host(struct __sk_buff *skb, struct bpf_fib_lookup 
 	/* A packet that has to wait for its neighbour would go on by the route that
 	 * led it here, unless it is given the one to the host. */
 	return bpf_redirect_neigh(route->ifindex, NULL, 0, 0);
+}
+
+/* A packet that fits the fan but not the route to the host, which somebody has
+ * given an MTU of its own. Before Linux 5.12 the kernel does not say which. */
+static __always_inline int too_big_for_route(struct __sk_buff *skb, struct fan_counters *count,
+					     const struct bpf_fib_lookup *route, __be16 dont_fragment, __u32 bytes)
+{
+	__u16 mtu = route->mtu_result - sizeof(struct ipv4);
+
+	count->too_big++;
+	if (!dont_fragment || mtu >= bytes || answer_too_big(skb, mtu))
+		return DROP;
+	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
 }
 
 SEC("tc")
@@ -92,7 +87,11 @@ int ipip_direct_send(struct __sk_buff *skb)
 	outer.check = header_checksum(&outer);
 
 	route.ipv4_dst = outer.daddr;
+	if (!skb->gso_size)
+		route.tot_len = bytes + sizeof(outer);
 	found = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return too_big_for_route(skb, count, &route, outer.frag_off, bytes);
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) {
 		count->no_route++;
 		return DROP;
@@ -134,6 +133,57 @@ static __always_inline long address_to_tunnel(struct __sk_buff *skb)
 	return bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
 }
 
+/* An ICMP error about a packet that we have wrapped, as it begins. */
+struct outer_error {
+	struct icmp_headers h;
+	struct ipv4 outer, inner;
+};
+
+/* Whether an error is about a packet of this fan. */
+static __always_inline int about_fan(const struct outer_error *e)
+{
+	__u32 source = bpf_ntohl(e->inner.saddr), target = bpf_ntohl(e->inner.daddr), host = 0;
+
+	return e->h.icmp.type == ICMP_UNREACHABLE && e->h.ip.version_ihl == IPV4_PLAIN &&
+	       e->outer.version_ihl == IPV4_PLAIN && e->outer.protocol == IPPROTO_IPIP &&
+	       e->outer.saddr == bpf_htonl(config.host) && is_ipv4(&e->inner) &&
+	       outgoing_host(source, target, &host) == OUT_SEND && e->outer.daddr == bpf_htonl(host);
+}
+
+/* Passes an error about a wrapped packet on to the sender of the inner one, as
+ * RFC 2003 section 4 asks a tunnel to do. */
+static __always_inline int relay_error(struct __sk_buff *skb)
+{
+	__u32 at = config.link_header;
+	struct outer_error *e;
+	struct icmp_headers h;
+	__u16 mtu = 0;
+	__u8 code = ICMP_HOST_UNREACHABLE;
+	__u32 sum;
+
+	if (bpf_skb_pull_data(skb, at + sizeof(*e)))
+		return NEXT;
+	e = (void *)(long)skb->data + at;
+	if ((void *)(e + 1) > (void *)(long)skb->data_end || !about_fan(e))
+		return NEXT;
+	if (e->h.icmp.code == ICMP_FRAG_NEEDED) {
+		code = ICMP_FRAG_NEEDED;
+		mtu = bpf_ntohs(e->h.icmp.mtu) - sizeof(e->outer);
+		if (mtu < LEAST_MTU || mtu >= config.mtu)
+			return NEXT;
+	}
+	/* All that the error quotes sums up to what is missing to its own checksum;
+	 * the outer header is not quoted any more. */
+	sum = (__u16)~fold(sum_words(&e->h.icmp, sizeof(e->h.icmp), 0));
+	sum += (__u16)~fold(sum_words(&e->outer, sizeof(e->outer), 0));
+	fill_error(&h, e->inner.daddr, e->inner.saddr, bpf_ntohs(e->h.ip.tot_len) - sizeof(h) - sizeof(e->outer),
+		   code, mtu, sum);
+	if (bpf_skb_adjust_room(skb, -(int)sizeof(struct ipv4), BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_store_bytes(skb, at, &h, sizeof(h), BPF_F_RECOMPUTE_CSUM) || address_to_tunnel(skb))
+		return DROP;
+	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
+}
+
 SEC("tc")
 int ipip_direct_receive(struct __sk_buff *skb)
 {
@@ -148,8 +198,11 @@ int ipip_direct_receive(struct __sk_buff *skb)
 		return NEXT;
 	data_end = (void *)(long)skb->data_end;
 	ip = (void *)(long)skb->data + at;
-	if ((void *)(ip + 1) > data_end || bpf_ntohl(ip->daddr) != config.host || ip->protocol != IPPROTO_IPIP ||
-	    !in_underlay(bpf_ntohl(ip->saddr)))
+	if ((void *)(ip + 1) > data_end || bpf_ntohl(ip->daddr) != config.host)
+		return NEXT;
+	if (ip->protocol == IPPROTO_ICMP)
+		return relay_error(skb);
+	if (ip->protocol != IPPROTO_IPIP || !in_underlay(bpf_ntohl(ip->saddr)))
 		return NEXT;
 	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)) {
 		count->fragments++;
@@ -193,7 +246,7 @@ int ipip_direct_receive(struct __sk_buff *skb)
 		inner->tos = (inner->tos & ~ECN_MASK) | ecn;
 		is = *(__u16 *)inner;
 		/* RFC 1624 equation 3 */
-		inner->check = fold((__u16)~inner->check + (__u16)~was + is);
+		inner->check = ~fold((__u16)~inner->check + (__u16)~was + is);
 	}
 	if (bpf_skb_adjust_room(skb, -(int)sizeof(*ip), BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||

@@ -7,6 +7,7 @@
  * that their target maps to, and nothing else that is not IPv4 leaves.
  */
 #include "fan.h"
+#include "icmp.h"
 
 /* RFC 826 for Ethernet and IPv4. */
 #define ARP_ETHERNET 1
@@ -24,6 +25,7 @@ struct frame {
 	__u32 source, target; /* overlay addresses, host byte order */
 	__u8 tos;
 	__u8 dont_fragment;
+	__u8 too_big;
 };
 
 enum parsed { IS_IP, IS_ARP, IS_OTHER, IS_MALFORMED };
@@ -63,6 +65,7 @@ static __always_inline enum parsed parse(struct __sk_buff *skb, struct frame *f)
 	f->target = bpf_ntohl(ip->daddr);
 	f->tos = ip->tos;
 	f->dont_fragment = !!(ip->frag_off & bpf_htons(IP_DF));
+	f->too_big = longer_than(skb, config.mtu, ip, data_end, skb->len - ETH_HLEN);
 	return IS_IP;
 }
 
@@ -92,9 +95,13 @@ int vxlan_send(struct __sk_buff *skb)
 		verdict = OUT_KEEP;
 	if (verdict != OUT_SEND)
 		return keep(count, verdict);
-	/* The device answers with ICMP or fragments; here it is only counted. */
-	if (kind == IS_IP && !skb->gso_size && skb->len - ETH_HLEN > config.mtu)
+	if (f.too_big) {
 		count->too_big++;
+		/* The answer goes by the bridge: it knows the sender's port. What may be
+		 * fragmented the device does, if it does not fit the underlay. */
+		if (f.dont_fragment)
+			return answer_too_big(skb, config.mtu) ? DROP : bpf_redirect(config.bridge, 0);
+	}
 
 	key.tunnel_id = config.vni;
 	key.remote_ipv4 = host;

@@ -25,6 +25,7 @@ type vxlanFanConfig struct {
 	Shift        uint32
 	Vni          uint32
 	Mtu          uint32
+	Bridge       uint32
 	Tunnel       uint32
 	Inlet        uint32
 	TunnelMac    [6]uint8

@@ -242,6 +242,8 @@ type ICMP struct {
 	// Rest is the four bytes behind the checksum: identifier and sequence number
 	// of an echo, or 16 unused bits and the next hop's MTU (RFC 1191).
 	Rest uint32
+	// ChecksumOK is what ParseICMP found.
+	ChecksumOK bool
 }
 
 // Build returns header and payload, with a right checksum.
@@ -257,7 +259,7 @@ func ParseICMP(b []byte) (ICMP, []byte, error) {
 	if len(b) < 8 {
 		return ICMP{}, nil, fmt.Errorf("ICMP header: %w", ErrShort)
 	}
-	return ICMP{Type: b[0], Code: b[1], Rest: binary.BigEndian.Uint32(b[4:])}, b[8:], nil
+	return ICMP{Type: b[0], Code: b[1], Rest: binary.BigEndian.Uint32(b[4:]), ChecksumOK: Checksum(b) == 0}, b[8:], nil
 }
 
 // NextHopMTU is the MTU that "fragmentation needed" tells (RFC 1191).
