@@ -19,7 +19,7 @@ func TestCongestionMarkedOnTheWay(t *testing.T) {
 	eachPath(t, func(t *testing.T, p path) {
 		b := bed.New(t, bed.Options{Routed: true, NoIPv6: true})
 		fans := upAll(t, b, p, overlay)
-		l := newLane(t, b, fans, bed.ContainerOptions{})
+		l := newLane(t, fans, bed.ContainerOptions{})
 		came := l.to.Capture(t, "eth0")
 		b.Router.Must(t, "nft", "add table ip marks; add chain ip marks forward { type filter hook forward priority mangle; }; "+
 			"add rule ip marks forward ip ecn set ce")

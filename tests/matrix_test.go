@@ -28,7 +28,7 @@ type lane struct {
 	sent uint32
 }
 
-func newLane(t *testing.T, b *bed.Bed, fans []fan, o bed.ContainerOptions) *lane {
+func newLane(t *testing.T, fans []fan, o bed.ContainerOptions) *lane {
 	t.Helper()
 	l := &lane{fans: fans, from: fans[0].container(t, o), to: fans[1].container(t, bed.ContainerOptions{})}
 	l.boxes = l.to.Mailbox(t, netip.AddrPortFrom(l.to.Addr, 9000))
@@ -178,7 +178,7 @@ func TestMatrix(t *testing.T) {
 			eachPath(t, func(t *testing.T, p path) {
 				b := bed.New(t, bed.Options{NoIPv6: true})
 				fans := upAll(t, b, p, overlay)
-				l := newLane(t, b, fans, containers.o)
+				l := newLane(t, fans, containers.o)
 				mtu := fans[0].mtu(b)
 				l.sizes(t, mtu)
 				l.segments(t, mtu)

@@ -42,7 +42,7 @@ func TestOtherMTUs(t *testing.T) {
 				if got := fans[0].host.ShowOf(t, fans[0].net.Bridge).MTU; got != test.want {
 					t.Fatalf("fanctl show has MTU %d, want %d", got, test.want)
 				}
-				l := newLane(t, b, fans, bed.ContainerOptions{MTU: 9000})
+				l := newLane(t, fans, bed.ContainerOptions{MTU: 9000})
 				l.sizes(t, test.want)
 			})
 		}
@@ -68,7 +68,7 @@ func TestNarrowWay(t *testing.T) {
 				b := bed.New(t, bed.Options{Routed: true, NoIPv6: true})
 				narrows(t, b)
 				fans := upAll(t, b, p, overlay)
-				l := newLane(t, b, fans, bed.ContainerOptions{})
+				l := newLane(t, fans, bed.ContainerOptions{})
 				l.learns(t, narrow-p.overhead, fans[0].mtu(b))
 				transfer(t, l.from, l.to, 4<<20)
 				transfer(t, l.to, l.from, 4<<20)

@@ -130,7 +130,7 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 		l.names = append(l.names, a.program)
 		link, there := s.Link(a.device)
 		fresh := !there || !s.HasClsact(link.Index)
-		if fresh && !clsact[a.device] && !(w.shared() && !a.foreign) {
+		if fresh && !clsact[a.device] && !w.shared() {
 			clsact[a.device] = true
 			p = append(p, clsactStep(h, a.device))
 		}

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -78,7 +79,7 @@ func exchange(batch []byte, answers int) error {
 	buffer := make([]byte, 1<<16)
 	for answers > 0 {
 		n, _, err := unix.Recvfrom(fd, buffer, 0)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {

@@ -29,7 +29,7 @@ func (h *Host) List() ([]Status, error) {
 		if isDirect(k.Fan, s) {
 			datapath = fan.EBPF
 		}
-		status := Status{Fan: k.Fan, Datapath: datapath, Tunnel: k.Fan.Tunnel(datapath)}
+		status := Status{Fan: k.Fan, Datapath: datapath, Tunnel: k.Tunnel(datapath)}
 		if counters, err := tunnel.ReadCounters(k.Bridge, status.Tunnel, s); err == nil {
 			status.Counters = &counters
 		}

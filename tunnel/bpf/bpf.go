@@ -122,7 +122,7 @@ func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config,
 func explain(err error) error {
 	var refused *ebpf.VerifierError
 	if errors.As(err, &refused) {
-		return fmt.Errorf("%w: %-3v", err, refused)
+		return fmt.Errorf("%w: %s", err, fmt.Sprintf("%-3v", refused))
 	}
 	return err
 }
