@@ -30,7 +30,7 @@ func jumps(withRaw bool) []firewall.Jump {
 		{Table: "nat", From: "POSTROUTING", To: chainNAT, First: true},
 	}
 	if withRaw {
-		list = append(list, firewall.Jump{Table: "raw", From: "PREROUTING", To: chainRaw, First: true})
+		list = append(list, firewall.Jump{Table: "raw", From: "PREROUTING", Match: "-i " + fan.TunnelPrefix + "+", To: chainRaw, First: true})
 	}
 	return list
 }
@@ -46,13 +46,15 @@ func rules(w Want) firewall.Want {
 		want.Rules = append(want.Rules, firewall.Rule{Table: table, Chain: chain, Spec: fmt.Sprintf(format, a...)})
 	}
 
+	// What most packets match comes first, and does without the way out, which
+	// follows from the destination: every look at a device's name costs time.
+	if f.Type == fan.IPIP {
+		add("filter", chainForward, "-s %s -d %s -i %s -j ACCEPT", slice, overlay, f.Bridge)
+		add("filter", chainForward, "-s %s -d %s -i %s -j ACCEPT", overlay, slice, w.Tunnel)
+		add("raw", chainRaw, "-s %s -d %s -j ACCEPT", overlay, slice)
+	}
 	// Bridged packets pass here too where bridge-nf-call-iptables is on.
 	add("filter", chainForward, "-i %s -o %s -j ACCEPT", f.Bridge, f.Bridge)
-	if f.Type == fan.IPIP {
-		add("filter", chainForward, "-s %s -d %s -i %s -o %s -j ACCEPT", slice, overlay, f.Bridge, w.Tunnel)
-		add("filter", chainForward, "-s %s -d %s -i %s -o %s -j ACCEPT", overlay, slice, w.Tunnel, f.Bridge)
-		add("raw", chainRaw, "-s %s -d %s -i %s -j ACCEPT", overlay, slice, w.Tunnel)
-	}
 	add("filter", chainForward, "-o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", f.Bridge)
 	// To the world by the devices that lead there, not by all: that would open
 	// other bridges, such as Docker's networks, to the fan's containers. They come

@@ -52,10 +52,10 @@ func TestRules(t *testing.T) {
 		text string
 	}{
 		{"ipip", Want{Fan: sampleFan(t, nil), Tunnel: "ftun-ipip", WaysOut: []string{"eth0", "wlan0"}}, `
+filter FAN-FORWARD -s 250.0.45.0/24 -d 250.0.0.0/8 -i fan-250 -j ACCEPT
+filter FAN-FORWARD -s 250.0.0.0/8 -d 250.0.45.0/24 -i ftun-ipip -j ACCEPT
+raw FAN-PREROUTING -s 250.0.0.0/8 -d 250.0.45.0/24 -j ACCEPT
 filter FAN-FORWARD -i fan-250 -o fan-250 -j ACCEPT
-filter FAN-FORWARD -s 250.0.45.0/24 -d 250.0.0.0/8 -i fan-250 -o ftun-ipip -j ACCEPT
-filter FAN-FORWARD -s 250.0.0.0/8 -d 250.0.45.0/24 -i ftun-ipip -o fan-250 -j ACCEPT
-raw FAN-PREROUTING -s 250.0.0.0/8 -d 250.0.45.0/24 -i ftun-ipip -j ACCEPT
 filter FAN-FORWARD -o fan-250 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 filter FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT
 filter FAN-FORWARD -i fan-250 -o wlan0 -j ACCEPT

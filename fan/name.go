@@ -19,7 +19,11 @@ const SharedTunnel = "ftun-ipip"
 func BridgeName(overlay netip.Prefix) string { return name("fan-", overlay) }
 
 // TunnelName returns the name of an overlay's tunnel, "ftun-250".
-func TunnelName(overlay netip.Prefix) string { return name("ftun-", overlay) }
+func TunnelName(overlay netip.Prefix) string { return name(TunnelPrefix, overlay) }
+
+// TunnelPrefix is what the names of all fan tunnels begin with, SharedTunnel's
+// too.
+const TunnelPrefix = "ftun-"
 
 const inletPrefix = "ftin-"
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/go-iptables/iptables"
@@ -18,7 +20,28 @@ const lockSeconds = "10"
 // restore makes changes, each of a table as a whole.
 func restore(input string) error {
 	_, err := call(input, "iptables-restore", "--noflush", "-w", lockSeconds)
+	if err == nil {
+		return nil
+	}
+	if line := failedLine(err.Error(), input); line != "" {
+		return fmt.Errorf("iptables %s: %w", line, err)
+	}
 	return err
+}
+
+// failedLine returns the command of the input that iptables-restore complains of,
+// which it names only by its number; "" if it names none.
+func failedLine(complaint, input string) string {
+	number := regexp.MustCompile(`\bline:? (\d+)`).FindStringSubmatch(complaint)
+	if number == nil {
+		return ""
+	}
+	n, err := strconv.Atoi(number[1])
+	lines := strings.Split(input, "\n")
+	if err != nil || n < 1 || n > len(lines) || !strings.HasPrefix(lines[n-1], "-") {
+		return "" // the whole table, at its COMMIT
+	}
+	return lines[n-1]
 }
 
 // call runs one of the programs of the package iptables.

@@ -44,13 +44,18 @@ type Want struct {
 // put first in its chain.
 type Jump struct {
 	Table, From, To string
+	// Match is what a packet must match to be led on, as iptables-save prints it;
+	// empty: every packet.
+	Match string
 	// First says that the jump must also stay first: it is moved there again
 	// when other programs' rules have come before it.
 	First bool
 }
 
 // Rule returns the jump as a rule.
-func (j Jump) Rule() Rule { return Rule{j.Table, j.From, "-j " + j.To} }
+func (j Jump) Rule() Rule {
+	return Rule{j.Table, j.From, strings.TrimPrefix(j.Match+" -j "+j.To, " ")}
+}
 
 // Chain is one chain. Policy is "-" for a chain that is not the kernel's.
 type Chain struct {

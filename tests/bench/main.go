@@ -20,6 +20,7 @@ type options struct {
 	rounds  int
 	seconds float64
 	only    string
+	measure string
 	json    string
 	fanctl  string
 	state   bool
@@ -30,6 +31,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each path is measured, in turns")
 	flag.Float64Var(&o.seconds, "seconds", 1, "length of one measurement")
 	flag.StringVar(&o.only, "only", "", "comma-separated paths (default: all that this kernel has)")
+	flag.StringVar(&o.measure, "measure", "packets,stream,pingpong", "comma-separated kinds of measure")
 	flag.StringVar(&o.json, "json", "", "file for the raw data")
 	flag.StringVar(&o.fanctl, "fanctl", os.Getenv("FANCTL"), "the fanctl to measure")
 	flag.BoolVar(&o.state, "state", true, "also show what the kernel keeps when many hosts are talked to")
@@ -58,12 +60,18 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
+	kinds := strings.Split(o.measure, ",")
+	for _, kind := range kinds {
+		if takers()[kind] == nil {
+			return fmt.Errorf("-measure %s: there is packets, stream and pingpong", kind)
+		}
+	}
 	release, _ := exec.Command("uname", "-r").Output()
 	fmt.Printf("kernel %s, %d rounds of %gs, both directions in turn\n", strings.TrimSpace(string(release)), o.rounds, o.seconds)
 	data := results{}
 	for round := range o.rounds {
 		for _, p := range paths {
-			if err := measure(p, round, time.Duration(o.seconds*float64(time.Second)), data); err != nil {
+			if err := measure(p, kinds, round, time.Duration(o.seconds*float64(time.Second)), data); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}

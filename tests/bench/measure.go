@@ -27,6 +27,7 @@ func (r results) add(measure, path string, value float64) {
 // Names of the measures.
 const (
 	udpPackets = "UDP 64 B, packets/s"
+	udpCost    = "UDP 64 B, ns of CPU a packet"
 	tcpRate    = "TCP, Gb/s"
 	roundTrips = "UDP ping-pong, round trips/s"
 	median     = "ping-pong p50, us"
@@ -35,20 +36,41 @@ const (
 
 const payload = 64
 
-// measure takes all measures of a path once. Odd rounds go the other way.
-func measure(p path, round int, length time.Duration, data results) error {
-	from, to := round%2, 1-round%2
-	rate, err := packets(p, from, to, length)
-	if err != nil {
-		return err
+// taker takes one kind of measure of a path once.
+type taker func(p path, from, to int, length time.Duration, data results) error
+
+// takers are the kinds of measure by the names that -measure takes.
+func takers() map[string]taker {
+	return map[string]taker{"packets": takePackets, "stream": takeStream, "pingpong": takePingPong}
+}
+
+// measure takes the named kinds of measure of a path once. Odd rounds go the other
+// way.
+func measure(p path, kinds []string, round int, length time.Duration, data results) error {
+	for _, kind := range kinds {
+		if err := takers()[kind](p, round%2, 1-round%2, length, data); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func takePackets(p path, from, to int, length time.Duration, data results) error {
+	rate, cost, err := packets(p, from, to, length)
 	data.add(udpPackets, p.name, rate)
-	if rate, err = stream(p, from, to, length); err != nil {
-		return err
-	}
+	data.add(udpCost, p.name, cost)
+	return err
+}
+
+func takeStream(p path, from, to int, length time.Duration, data results) error {
+	rate, err := stream(p, from, to, length)
 	data.add(tcpRate, p.name, rate)
+	return err
+}
+
+func takePingPong(p path, from, to int, length time.Duration, data results) error {
 	trips, err := pingPong(p, from, to, length)
-	if err != nil {
+	if err != nil || len(trips) == 0 {
 		return err
 	}
 	slices.Sort(trips)
@@ -128,57 +150,80 @@ func many(call uintptr, fd int, list []vector, flags uintptr) (int, error) {
 }
 
 // packets sends small packets as fast as they go and returns how many a second
-// arrived.
-func packets(p path, from, to int, length time.Duration) (float64, error) {
+// arrived, and what each of those that were sent has cost in ns of the sender's CPU
+// time: that does not depend on who else uses the processor.
+func packets(p path, from, to int, length time.Duration) (rate, cost float64, err error) {
 	sink, source, err := udpPair(p, from, to)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer sink.Close()
 	defer source.Close()
 	if err := warmUp(sink, source); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	sinkFile, err := sink.File()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer sinkFile.Close()
 	sourceFile, err := source.File()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer sourceFile.Close()
-	in, out := int(sinkFile.Fd()), int(sourceFile.Fd()) // blocking from here on
-	timeout := unix.NsecToTimeval(int64(200 * time.Millisecond))
-	if err := unix.SetsockoptTimeval(in, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return 0, err
-	}
+	in, out := int(sinkFile.Fd()), int(sourceFile.Fd())
 
-	received := make(chan int)
-	go func() {
-		runtime.LockOSThread()
-		total, list := 0, vectors()
-		for {
-			n, err := many(unix.SYS_RECVMMSG, in, list, unix.MSG_WAITFORONE)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			if err != nil {
-				received <- total
-				return
-			}
-			total += n
-		}
-	}()
+	received, sent := make(chan int), make(chan struct{})
+	go func() { received <- drain(in, sent) }()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	used, count := threadTime(), 0
 	start, list := time.Now(), vectors()
 	for time.Since(start) < length {
-		if _, err := many(unix.SYS_SENDMMSG, out, list, 0); err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
-			return 0, fmt.Errorf("send: %w", err)
+		n, err := many(unix.SYS_SENDMMSG, out, list, 0)
+		count += n
+		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
+			return 0, 0, fmt.Errorf("send: %w", err)
 		}
 	}
 	took := time.Since(start)
-	return float64(<-received) / took.Seconds(), nil
+	cost = float64((threadTime() - used).Nanoseconds()) / float64(count)
+	close(sent)
+	return float64(<-received) / took.Seconds(), cost, nil
+}
+
+// threadTime returns the CPU time of the thread, the kernel's work for it included.
+func threadTime() time.Duration {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// drain counts packets until none has come for a while after all were sent. It
+// never sleeps: waking it up would cost the sender's processor more than some of
+// the ways that are measured.
+func drain(socket int, sent <-chan struct{}) int {
+	runtime.LockOSThread()
+	const patience = 50 * time.Millisecond
+	total, list := 0, vectors()
+	var last time.Time
+	for {
+		n, err := many(unix.SYS_RECVMMSG, socket, list, unix.MSG_DONTWAIT)
+		if err == nil {
+			total, last = total+n, time.Now()
+			continue
+		}
+		select {
+		case <-sent:
+			if time.Since(last) > patience {
+				return total
+			}
+		default:
+		}
+	}
 }
 
 // warmUp sends single packets until one arrives, so that neighbours are known.

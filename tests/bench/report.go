@@ -26,7 +26,10 @@ func goals() []goal {
 
 // report prints each measure with its ratios.
 func report(out io.Writer, paths []path, data results) {
-	for _, name := range []string{udpPackets, tcpRate, roundTrips, median, worst} {
+	for _, name := range []string{udpPackets, udpCost, tcpRate, roundTrips, median, worst} {
+		if len(data[name]) == 0 {
+			continue
+		}
 		fmt.Fprintf(out, "\n%-30s %10s %21s %9s %9s %9s\n", name, "median", "least - most", "/route", "/flannel", "/host")
 		for _, p := range paths {
 			values := data[name][p.name]
