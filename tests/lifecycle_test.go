@@ -146,7 +146,10 @@ func TestUpLosesNoPacket(t *testing.T) {
 		fans := upAll(t, b, p, overlay)
 		one, two := fans[0].container(t, bed.ContainerOptions{}), fans[1].container(t, bed.ContainerOptions{})
 		reaches(t, one.NS, two.Addr, "before")
-		const count = 2000
+		count := 2000
+		if testing.Short() {
+			count = 200
+		}
 		wait, ended := one.StartPing(t, two.Addr, count, "-i", "0.002")
 		ups := 0
 		for running := true; running; ups++ {
@@ -198,11 +201,15 @@ func oneLine(text string, words ...string) bool {
 }
 
 // eachStep runs a story for step 1, 2, 3 … until the story says that there was no
-// such step any more. It fails if there never was one.
+// such step any more. It fails if there never was one. Short: for every fourth.
 func eachStep(t *testing.T, story func(t *testing.T, step int) (more bool)) {
 	t.Helper()
 	const tooMany = 200
-	for step, more := 1, true; more; step++ {
+	stride := 1
+	if testing.Short() {
+		stride = 4
+	}
+	for step, more := 1, true; more; step += stride {
 		if step > tooMany {
 			t.Fatalf("more than %d steps", tooMany)
 		}
@@ -316,7 +323,11 @@ func TestConcurrentRuns(t *testing.T) {
 	eachPath(t, func(t *testing.T, p path) {
 		l := newLife(t, p)
 		up := slices.Concat([]string{"up"}, l.fan.args)
-		for range 5 {
+		rounds := 5
+		if testing.Short() {
+			rounds = 2
+		}
+		for range rounds {
 			first, second := l.fan.host.StartFanctl(up...), l.fan.host.StartFanctl(up...)
 			for _, r := range []bed.Result{<-first, <-second} {
 				if r.Code != 0 {
