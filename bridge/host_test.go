@@ -53,6 +53,8 @@ func onHost(t *testing.T, before string, f func(h host)) {
 		// Without IPv6, whose addresses would come and go by themselves.
 		h.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
 		h.sh("ip link set lo up; ip link add eth0 address 02:00:00:00:00:01 type veth peer name eth1 address 02:00:00:00:00:02; ip link set eth0 up; ip link set eth1 up; ip addr add 10.0.0.45/16 dev eth0")
+		// The kernel notices the carrier late.
+		h.sh("for i in $(seq 200); do [ $(ip -o link show | grep -c 'eth[01].*state UP') = 2 ] && break; sleep 0.05; done")
 		h.sh(before)
 		f(h)
 	}()

@@ -25,15 +25,15 @@ ip addr add 250.0.45.1/24 dev fan-250
 ip link set fan-250 up
 sysctl -w net/ipv4/ip_forward=1
 iptables -t raw -N FAN-PREROUTING
-iptables -t raw -A FAN-PREROUTING -s 250.0.0.0/8 -d 250.0.45.0/24 -j ACCEPT
+iptables -t raw -A FAN-PREROUTING -s 250.0.0.0/8 -j ACCEPT
 iptables -t raw -I PREROUTING 1 -i ftun-+ -j FAN-PREROUTING
 iptables -t nat -N FAN-POSTROUTING
 iptables -t nat -A FAN-POSTROUTING -s 250.0.45.0/24 -d 250.0.0.0/8 -j ACCEPT
 iptables -t nat -A FAN-POSTROUTING -s 250.0.45.0/24 ! -o fan-250 -j MASQUERADE
 iptables -t nat -I POSTROUTING 1 -j FAN-POSTROUTING
 iptables -t filter -N FAN-FORWARD
-iptables -t filter -A FAN-FORWARD -s 250.0.45.0/24 -d 250.0.0.0/8 -i fan-250 -j ACCEPT
-iptables -t filter -A FAN-FORWARD -s 250.0.0.0/8 -d 250.0.45.0/24 -i ftun-250 -j ACCEPT
+iptables -t filter -A FAN-FORWARD -d 250.0.0.0/8 -i fan-250 -j ACCEPT
+iptables -t filter -A FAN-FORWARD -s 250.0.0.0/8 -i ftun-250 -j ACCEPT
 iptables -t filter -A FAN-FORWARD -i fan-250 -o fan-250 -j ACCEPT
 iptables -t filter -A FAN-FORWARD -o fan-250 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 iptables -t filter -A FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT

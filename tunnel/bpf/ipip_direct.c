@@ -97,11 +97,14 @@ int ipip_direct_send(struct __sk_buff *skb)
 		return DROP;
 	}
 	if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC,
-				BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, &outer, sizeof(outer), 0)) {
+				BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET)) {
 		count->malformed++;
 		return DROP;
 	}
+	ip = (void *)(long)skb->data + ETH_HLEN;
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return DROP;
+	*ip = outer;
 	count->tx_packets += packets;
 	count->tx_bytes += bytes;
 	return to_host(skb, &route, found);
@@ -123,14 +126,18 @@ static __always_inline int merge_ecn(__u8 outer, __u8 inner, __u8 *merged)
  * only what is addressed to the device. */
 static __always_inline long address_to_tunnel(struct __sk_buff *skb)
 {
-	struct ethhdr eth = { .h_proto = bpf_htons(ETH_P_IP) };
+	struct ethhdr *eth;
 
-#pragma unroll
-	for (int i = 0; i < ETH_ALEN; i++)
-		eth.h_dest[i] = eth.h_source[i] = config.tunnel_mac[i];
 	if (!config.link_header && bpf_skb_change_head(skb, ETH_HLEN, 0))
 		return -1;
-	return bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
+	eth = (void *)(long)skb->data;
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return -1;
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++)
+		eth->h_dest[i] = eth->h_source[i] = config.tunnel_mac[i];
+	eth->h_proto = bpf_htons(ETH_P_IP);
+	return 0;
 }
 
 /* An ICMP error about a packet that we have wrapped, as it begins. */

@@ -47,7 +47,7 @@ static __always_inline enum parsed parse_arp(const struct arp *arp, void *data_e
 	return IS_ARP;
 }
 
-static __always_inline enum parsed parse(struct __sk_buff *skb, struct frame *f)
+static __always_inline enum parsed parse_headers(const struct __sk_buff *skb, struct frame *f)
 {
 	void *data_end = (void *)(long)skb->data_end;
 	struct ethhdr *eth = (void *)(long)skb->data;
@@ -69,6 +69,19 @@ static __always_inline enum parsed parse(struct __sk_buff *skb, struct frame *f)
 	return IS_IP;
 }
 
+static __always_inline enum parsed parse(struct __sk_buff *skb, struct frame *f)
+{
+	enum parsed kind = parse_headers(skb, f);
+	__u32 most = ETH_HLEN + sizeof(struct arp);
+
+	if (kind != IS_MALFORMED)
+		return kind;
+	/* The headers may not be in the first part of the packet. To move them there
+	 * always would copy packets that somebody else still holds, as TCP does. */
+	bpf_skb_pull_data(skb, skb->len < most ? skb->len : most);
+	return parse_headers(skb, f);
+}
+
 SEC("tc")
 int vxlan_send(struct __sk_buff *skb)
 {
@@ -81,7 +94,6 @@ int vxlan_send(struct __sk_buff *skb)
 
 	if (!count)
 		return DROP;
-	bpf_skb_pull_data(skb, 0);
 	kind = parse(skb, &f);
 	if (kind == IS_OTHER)
 		return keep(count, OUT_KEEP);
@@ -127,7 +139,6 @@ int vxlan_receive(struct __sk_buff *skb)
 
 	if (!count)
 		return DROP;
-	bpf_skb_pull_data(skb, 0);
 	kind = parse(skb, &f);
 	if (kind == IS_MALFORMED || bpf_skb_get_tunnel_key(skb, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0)) {
 		count->malformed++;
