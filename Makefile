@@ -8,9 +8,10 @@ LINT_VERSION := v2.15.0
 STATICCHECK_VERSION := v0.8.2
 FUZZTIME ?= 30s
 KERNEL ?= 6.1
+BENCH ?= -rounds 5 -seconds 3 -state=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-vm bench fuzz lint generate check-generated deps deps-vm deps-generate clean
+.PHONY: help build demo test test-unit test-vm bench bench-vm fuzz lint generate check-generated deps deps-vm deps-generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +29,11 @@ test: deps ## all tests but those in VMs (root)
 test-unit: ## the tests that need neither root nor Debian packages
 	$(GO) test ./fan/... ./internal/plan/... ./internal/firewall/...
 
-test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1
-	KERNEL=$(KERNEL) $(GO) test -tags vm -count 1 -v -timeout 40m ./tests/vm
+test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1 PATHS=all
+	KERNEL=$(KERNEL) PATHS='$(PATHS)' $(GO) test -tags vm -count 1 -v -timeout 40m ./tests/vm
+
+bench-vm: deps deps-vm ## the benchmarks there, with BENCH as their flags
+	KERNEL=$(KERNEL) BENCH='$(BENCH)' $(GO) test -tags vm -count 1 -v -timeout 40m -run TestBench ./tests/vm
 
 bench: deps build ## packets/s, TCP and round trips of every path, as ratios of one run (root)
 	$(GO) build -o bin/fanbench ./tests/bench
@@ -40,9 +44,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s)
 
 lint: ## gofmt, go vet, staticcheck and golangci-lint
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags vm ./tests/vm
-	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) ./...
-	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) run ./...
+	$(GO) vet ./... && $(GO) vet -tags vm ./tests/vm/...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) -tags vm ./...
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) run --build-tags vm ./...
 
 generate: deps-generate ## compile the eBPF programs (clang 14)
 	$(GO) generate ./tunnel/bpf
@@ -54,7 +58,7 @@ deps: ## install the Debian packages that the tests use (root)
 	bash tests/deps.sh iproute2 iptables nftables iperf3 iputils-ping busybox-static procps
 
 deps-vm:
-	bash tests/deps.sh qemu-system-x86 busybox-static iproute2 iptables nftables iperf3 iputils-ping tcpdump ethtool kmod
+	bash tests/deps.sh qemu-system-x86 busybox-static iproute2 iptables nftables iperf3 iputils-ping kmod
 
 deps-generate:
 	bash tests/deps.sh clang-14 llvm-14 libbpf-dev linux-libc-dev

@@ -5,6 +5,7 @@ package vm
 import (
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -132,13 +133,8 @@ func addBusybox(a *archive) error {
 	if err != nil {
 		return err
 	}
-	program, err := elf.Open(found)
-	if err != nil {
-		return err
-	}
-	defer program.Close()
-	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 {
-		return fmt.Errorf("%s is not static (try: make deps-vm), %w", found, err)
+	if needs, err := linkedWith(found); err != nil || len(needs) > 0 {
+		return errors.Join(fmt.Errorf("%s is not static (try: make deps-vm)", found), err)
 	}
 	a.file("/usr/bin/busybox", found)
 	names, err := run(context.Background(), "", "busybox", "--list")
@@ -161,34 +157,45 @@ func addProgram(a *archive, file string) error {
 		return nil
 	}
 	a.file(file, file)
-	program, err := elf.Open(file)
+	needs, err := linkedWith(file)
 	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return err
 	}
-	defer program.Close()
-	if interpreter := program.Section(".interp"); interpreter != nil {
-		name, err := interpreter.Data()
-		if err != nil {
+	for _, library := range needs {
+		if err := addLibrary(a, library); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
-		}
-		if err := addLibrary(a, strings.TrimRight(string(name), "\x00")); err != nil {
-			return err
-		}
-	}
-	libraries, err := program.ImportedLibraries()
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	for _, name := range libraries {
-		found, err := findLibrary(name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		if err := addLibrary(a, found); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// linkedWith returns the paths of the dynamic linker and the libraries that a
+// program or library names.
+func linkedWith(file string) (paths []string, err error) {
+	program, err := elf.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	defer func() { err = errors.Join(err, program.Close()) }()
+	if interpreter := program.Section(".interp"); interpreter != nil {
+		name, err := interpreter.Data()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		paths = append(paths, strings.TrimRight(string(name), "\x00"))
+	}
+	names, err := program.ImportedLibraries()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for _, name := range names {
+		found, err := findLibrary(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		paths = append(paths, found)
+	}
+	return paths, nil
 }
 
 // addLibrary adds what a library's name leads to, and the name.

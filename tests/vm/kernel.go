@@ -80,12 +80,12 @@ func resolvePackage(ctx context.Context, series string) (name, version string, e
 
 // download puts an unpacked package into the cache. It gets its name at the very
 // end, so that what is in the cache is whole, whoever else fills it meanwhile.
-func download(ctx context.Context, cache, name, version string, k kernel) error {
+func download(ctx context.Context, cache, name, version string, k kernel) (err error) {
 	dir, err := os.MkdirTemp(cache, runPrefix())
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	// Without apt's own user, who cannot write to our folder.
 	get := []string{"apt-get", "-o", "APT::Sandbox::User=root", "download", name + "=" + version}
 	if _, err := run(ctx, dir, get...); err != nil {

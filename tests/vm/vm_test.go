@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -124,17 +126,38 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
-// The whole-program tests, in the machine.
+// lifecycle are the whole-program tests that go by what is left behind. They are
+// about half of the work.
+const lifecycle = "Up|Down|DryRun|Concurrent|Cycles"
+
+// The whole-program tests, in two machines at once: one has one processor. Those
+// that can go by several paths go by the ipip device, which is what most machines
+// that run "make test" do not have; PATHS names others, or "all".
 func TestSuite(t *testing.T) {
 	l := newLab(t)
-	passed := map[string]bool{}
-	s := newTranscript(func(group []verdict) {
-		for _, v := range group {
-			passed[v.name] = v.result == "PASS"
-		}
-		relay(t, group)
-	})
-	code := l.boot(t, s.line, testsPath, "-test.v", "-test.short", "-test.run="+os.Getenv("RUN"))
+	paths := "ipip by device"
+	if given := os.Getenv("PATHS"); given != "" {
+		paths = strings.Replace(given, "all", "", 1)
+	}
+	command := []string{"env", "FANCTL_PATHS=" + paths, testsPath, "-test.v", "-test.short"}
+	for part, pattern := range map[string][]string{
+		"lifecycle": {"-test.run=" + lifecycle},
+		"the rest":  {"-test.skip=" + lifecycle},
+	} {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			l.suite(t, slices.Concat(command, pattern)...)
+		})
+	}
+}
+
+// suite runs whole-program tests in a machine.
+func (l lab) suite(t *testing.T, command ...string) {
+	t.Helper()
+	s := newTranscript(func(group []verdict) { relay(t, group) })
+	start := time.Now()
+	code := l.boot(t, s.line, command...)
+	t.Logf("%.0f s in all", time.Since(start).Seconds())
 	if tests, last := s.unfinished(); len(tests) > 0 {
 		t.Errorf("not ended: %q\n%s", tests, strings.Join(last, "\n"))
 	}
@@ -164,8 +187,24 @@ func retell(t *testing.T, v verdict) {
 		t.Errorf("\n%s", log)
 	case v.result == "FAIL":
 		t.Fail() // what is inside of it says why
+	case v.result == "SKIP" && strings.Contains(log, "no ipip device"):
+		t.Errorf("left out, though this is what the machine is for: %s", log)
 	case v.result == "SKIP":
 		t.Skip(strings.TrimSpace(log))
+	}
+}
+
+// The benchmarks, in the machine. What they measure is printed and not judged:
+// an emulated processor counts instructions, not what a real one waits for.
+func TestBench(t *testing.T) {
+	flags := os.Getenv("BENCH")
+	if flags == "" {
+		t.Skip("set BENCH to flags of tests/bench (make bench-vm does)")
+	}
+	l := newLab(t)
+	code := l.boot(t, func(line string) { fmt.Println(line) }, append([]string{benchPath}, strings.Fields(flags)...)...)
+	if code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 
