@@ -1,94 +1,37 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
-	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/fanctl/fanctl/tests/bed/wire"
 )
 
-const times = 20
+// kept is how many objects of a kind a host's kernel has.
+type kept struct{ sent, devices, routes, neighbours, fdb, entries int }
 
-// timeCommands prints how long fanctl takes.
-func (b *bed) timeCommands(out io.Writer) error {
-	host, err := b.loneHost()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(out, "\nms, median of", times)
-	for _, how := range []string{"--type ipip --datapath ebpf", "--type vxlan"} {
-		var up, again, show []float64
-		for range times {
-			for _, m := range []struct {
-				line string
-				to   *[]float64
-			}{
-				{" up -u eth0/16 -o 250 " + how, &up},
-				{" up -u eth0/16 -o 250 " + how, &again},
-				{" show", &show},
-				{" down -u eth0/16 -o 250", nil},
-			} {
-				took, err := timed(host, b.fanctl+m.line)
-				if err != nil {
-					return err
-				}
-				if m.to != nil {
-					*m.to = append(*m.to, took)
-				}
-			}
-		}
-		fmt.Fprintf(out, "  %-28s up %.1f   up again %.1f   show %.1f\n", how, mid(up), mid(again), mid(show))
-	}
-	return nil
-}
-
-// timed returns the milliseconds of a command in a namespace, those of getting
-// there aside.
-func timed(ns, line string) (float64, error) {
-	var took time.Duration
-	err := inside(ns, func() error {
-		words := strings.Fields(line)
-		start := time.Now()
-		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
-		took = time.Since(start)
-		if err != nil {
-			return fmt.Errorf("%s: %w: %s", line, err, out)
-		}
-		return nil
-	})
-	return float64(took.Microseconds()) / 1000, err
-}
-
-// loneHost makes a host on an underlay that takes every packet: its device does
-// not ask for neighbours.
-func (b *bed) loneHost() (string, error) {
-	host, err := b.namespace("h")
-	if err != nil {
-		return "", err
-	}
-	peer, err := b.namespace("u")
-	if err != nil {
-		return "", err
-	}
-	if err := command("ip", "link", "add", "eth0", "netns", host, "type", "veth", "peer", "name", "eth0", "netns", peer); err != nil {
-		return "", err
-	}
-	if err := all(peer, "ip link set eth0 up"); err != nil {
-		return "", err
-	}
-	return host, all(host, "ip addr add 10.0.200.200/16 dev eth0", "ip link set eth0 arp off up")
-}
-
-// stateTable prints what the sending host keeps when it talks to 2, 1,000 and
-// 65,534 hosts. The underlay's own neighbours are left out: any network of hosts
-// has them.
+// stateTable prints what a host keeps when its container has talked to 2, 1,000
+// and 65,534 hosts. The underlay's own neighbours are left out: any network of
+// hosts has them.
 func (b *bed) stateTable(out io.Writer) error {
-	fmt.Fprintln(out, "\nwhat the host keeps after a packet to a container of each of N hosts")
-	fmt.Fprintf(out, "  %-12s %8s %8s %8s %10s %6s %12s\n", "", "N", "devices", "routes", "neighbours", "fdb", "map entries")
-	for _, kind := range []string{"ipip", "vxlan"} {
+	fmt.Fprintln(out, "\nwhat the host keeps after a packet from its container to one of each of N hosts")
+	fmt.Fprintf(out, "  %-12s %8s %8s %8s %8s %10s %6s %12s\n", "", "N", "sent", "devices", "routes", "neighbours", "fdb", "map entries")
+	kinds := []string{"ipip --datapath ebpf", "vxlan"}
+	if hasIPIP() {
+		kinds = append(kinds, "ipip --datapath device")
+	}
+	for _, kind := range kinds {
 		host, err := b.loneHost()
 		if err != nil {
 			return err
@@ -96,62 +39,185 @@ func (b *bed) stateTable(out io.Writer) error {
 		if err := in(host, b.fanctl+" up -u eth0/16 -o 250 --type "+kind); err != nil {
 			return err
 		}
+		container, err := b.talker(host)
+		if err != nil {
+			return err
+		}
 		for _, n := range []int{2, 1000, 65534} {
-			if err := talkTo(host, n); err != nil {
+			if err := talkTo(container, kind, host, n); err != nil {
 				return err
 			}
-			counts, err := countState(host)
+			k, err := b.count(host)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "  %-12s %8d %8d %8d %10d %6d %12d\n", kind, n, counts[0], counts[1], counts[2], counts[3], counts[4])
+			name := strings.TrimPrefix(strings.ReplaceAll(kind, " --datapath ", "-"), " ")
+			fmt.Fprintf(out, "  %-12s %8d %8d %8d %8d %10d %6d %12d\n", name, n, k.sent, k.devices, k.routes, k.neighbours, k.fdb, k.entries)
 		}
 	}
 	return nil
 }
 
-func talkTo(host string, n int) error {
-	var source *net.UDPConn
-	if err := inside(host, func() (err error) {
-		source, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(250, 200, 200, 1)})
-		return err
-	}); err != nil {
-		return err
+// talker makes a container whose frames all go to the bridge's own address, or to
+// one that the bridge does not know.
+func (b *bed) talker(host string) (string, error) {
+	container, err := b.namespace("c")
+	if err != nil {
+		return "", err
 	}
-	defer source.Close()
-	for i := 1; i <= n; i++ {
-		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{250, byte(i >> 8), byte(i), 2}), 9)
-		// An address of nobody, or a full neighbour table, refuses: that is the
-		// underlay's or the container's matter, not the fan's.
-		_, _ = source.WriteToUDPAddrPort([]byte("hello"), to)
+	if err := command("ip", "link", "add", "eth0", "netns", container, "type", "veth", "peer", "name", "c0", "netns", host); err != nil {
+		return "", err
 	}
-	return nil
+	if err := in(host, "ip link set c0 master fan-250 up"); err != nil {
+		return "", err
+	}
+	return container, in(container, "ip link set eth0 up")
 }
 
-// countState counts devices, routes, neighbours, bridge entries and map entries.
-func countState(host string) (counts [5]int, err error) {
-	for i, line := range []string{"ip -o link", "ip route show table all", "ip neigh show dev TUNNEL nud all", "bridge fdb show br fan-250"} {
-		if strings.Contains(line, "TUNNEL") {
-			counts[i] = tunnelNeighbours(host)
-			continue
-		}
-		out, err := exec.Command("nsenter", append([]string{"--net=/run/netns/" + host}, strings.Fields(line)...)...).Output()
+// talkTo sends a packet from the container to a container of each of n hosts. By
+// ipip the frames go to the gateway; by vxlan to the other container, whose address
+// the bridge has not seen.
+func talkTo(container, kind, host string, n int) error {
+	to := wire.MAC{0x0a, 1, 2, 3, 4, 5}
+	if strings.HasPrefix(kind, "ipip") {
+		out, err := exec.Command("ip", "-n", host, "-o", "link", "show", "fan-250").Output()
 		if err != nil {
-			return counts, fmt.Errorf("%s: %w", line, err)
+			return fmt.Errorf("find the bridge's address: %w", err)
 		}
-		counts[i] = strings.Count(string(out), "\n")
+		words := regexp.MustCompile(`link/ether (\S+)`).FindSubmatch(out)
+		if words == nil {
+			return errors.New("the bridge has no address")
+		}
+		mac, err := net.ParseMAC(string(words[1]))
+		if err != nil {
+			return err
+		}
+		to = wire.MAC(mac)
 	}
-	counts[4] = 2 // .rodata and the counters, arrays of one entry: nothing is ever added
-	return counts, nil
+	return inside(container, func() error { return sendFrames(to, n) })
 }
 
-func tunnelNeighbours(host string) int {
-	n := 0
-	for _, device := range []string{"ftun-250", "ftun-ipip", "fan-250"} {
-		out, err := exec.Command("nsenter", "--net=/run/netns/"+host, "ip", "-4", "neigh", "show", "dev", device, "nud", "all").Output()
-		if err == nil {
-			n += strings.Count(string(out), "\n")
+// sendFrames sends from 250.200.200.2 out of eth0 of the thread's namespace.
+func sendFrames(to wire.MAC, n int) error {
+	device, err := net.InterfaceByName("eth0")
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open packet socket: %w", err)
+	}
+	defer unix.Close(fd)
+	from := wire.Eth{Dst: to, Src: wire.MAC(device.HardwareAddr), Type: wire.TypeIPv4}
+	datagram := wire.UDP{Src: 9, Dst: 9}.Build([]byte("hello"))
+	for i := 1; i <= n; i++ {
+		ip := wire.IPv4{Src: netip.AddrFrom4([4]byte{250, 200, 200, 2}), Dst: netip.AddrFrom4([4]byte{250, byte(i >> 8), byte(i), 2}),
+			Proto: wire.ProtoUDP}
+		if err := unix.Sendto(fd, from.Build(ip.Build(datagram)), 0, &unix.SockaddrLinklayer{Ifindex: device.Index, Halen: 6}); err != nil {
+			return fmt.Errorf("send frame: %w", err)
 		}
 	}
-	return n
+	return nil
+}
+
+// count counts what the host has.
+func (b *bed) count(host string) (k kept, err error) {
+	lines := func(line string) int {
+		out, failed := exec.Command("nsenter", append([]string{"--net=/run/netns/" + host}, strings.Fields(line)...)...).Output()
+		if failed != nil {
+			err = fmt.Errorf("%s: %w", line, failed)
+		}
+		return strings.Count(string(out), "\n")
+	}
+	k.devices, k.routes = lines("ip -o link"), lines("ip -4 route show table all")
+	k.neighbours = lines("ip -4 neigh show nud all") - lines("ip -4 neigh show nud all dev eth0")
+	k.fdb = lines("bridge fdb show br fan-250")
+	if err != nil {
+		return k, err
+	}
+	if k.entries, err = mapEntries(host); err != nil {
+		return k, err
+	}
+	k.sent, err = b.sent(host)
+	return k, err
+}
+
+// sent is the fan's own counter.
+func (b *bed) sent(host string) (int, error) {
+	out, err := exec.Command("nsenter", "--net=/run/netns/"+host, b.fanctl, "show", "--json").Output()
+	if err != nil {
+		return 0, fmt.Errorf("fanctl show: %w", err)
+	}
+	var shown struct {
+		Fans []struct {
+			Counters struct {
+				Sent int `json:"tx_packets"`
+			}
+		}
+	}
+	if err := json.Unmarshal(out, &shown); err != nil || len(shown.Fans) != 1 {
+		return 0, fmt.Errorf("fanctl show --json: %w: %s", err, out)
+	}
+	return shown.Fans[0].Counters.Sent, nil
+}
+
+// mapEntries counts the entries of all eBPF maps that filters on the host use.
+func mapEntries(host string) (int, error) {
+	maps := map[ebpf.MapID]int{}
+	for _, device := range []string{"eth0", "fan-250", "ftun-250", "ftin-250", "ftun-ipip"} {
+		for _, way := range []string{"ingress", "egress"} {
+			out, err := exec.Command("tc", "-n", host, "filter", "show", "dev", device, way).Output()
+			if err != nil {
+				continue // not every type has every device
+			}
+			for _, id := range regexp.MustCompile(`direct-action.* id (\d+)`).FindAllSubmatch(out, -1) {
+				n, err := strconv.ParseUint(string(id[1]), 10, 32)
+				if err != nil {
+					return 0, err
+				}
+				if err := addMaps(ebpf.ProgramID(n), maps); err != nil {
+					return 0, fmt.Errorf("maps of eBPF program %d: %w", n, err)
+				}
+			}
+		}
+	}
+	sum := 0
+	for _, entries := range maps {
+		sum += entries
+	}
+	return sum, nil
+}
+
+func addMaps(id ebpf.ProgramID, maps map[ebpf.MapID]int) error {
+	program, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		return err
+	}
+	ids, _ := info.MapIDs()
+	for _, id := range ids {
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			return err
+		}
+		maps[id] = entriesOf(m)
+		m.Close()
+	}
+	return nil
+}
+
+// entriesOf counts a map's keys.
+func entriesOf(m *ebpf.Map) int {
+	n, key := 0, any(nil)
+	for {
+		next, err := m.NextKeyBytes(key)
+		if err != nil || next == nil {
+			return n
+		}
+		n, key = n+1, next
+	}
 }
