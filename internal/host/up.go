@@ -62,6 +62,9 @@ func (h *Host) planUp(r Request) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{Fan: f, Datapath: chooseDatapath(f, s)}
+	if err := checkSource(h.handle, f, result.Datapath); err != nil {
+		return Result{}, err
+	}
 	t := tunnel.Want{Fan: f, Datapath: result.Datapath}
 	b := bridge.Want{Fan: f, Tunnel: t.Name(), WaysOut: waysOut(f, s)}
 	if result.Plan, err = bridge.Plan(h.handle, b, s, tables); err != nil {

@@ -6,18 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
-
-// Release returns the running kernel's release, as uname -r prints it.
-func Release() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
-}
 
 // moduleListed says whether depmod's list (modules.dep, depmod(8)) or the list
 // of what is built in has the module.

@@ -127,11 +127,16 @@ func (b *bed) count(host string) (k kept, err error) {
 		if failed != nil {
 			err = fmt.Errorf("%s: %w", line, failed)
 		}
-		return strings.Count(string(out), "\n")
+		n := 0
+		for l := range strings.Lines(string(out)) {
+			if !strings.Contains(l, "dev eth0 ") || !strings.Contains(line, "neigh") {
+				n++
+			}
+		}
+		return n
 	}
 	k.devices, k.routes = lines("ip -o link"), lines("ip -4 route show table all")
-	k.neighbours = lines("ip -4 neigh show nud all") - lines("ip -4 neigh show nud all dev eth0")
-	k.fdb = lines("bridge fdb show br fan-250")
+	k.neighbours, k.fdb = lines("ip -4 neigh show nud all"), lines("bridge fdb show br fan-250")
 	if err != nil {
 		return k, err
 	}
