@@ -25,6 +25,9 @@ type Want struct {
 	Fan fan.Fan
 	// Datapath is the way that was chosen: Device or EBPF.
 	Datapath fan.Datapath
+	// PlainSums says that the underlay device writes checksums from any byte on
+	// (kernel.SumsPlainly).
+	PlainSums bool
 }
 
 // Name returns the name of the fan tunnel.
@@ -87,6 +90,9 @@ func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
 	d := bpf.Devices{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index}
 	if underlay.Ethernet {
 		d.LinkHeader = 14
+	}
+	if w.PlainSums {
+		d.PlainSums = underlay.Index
 	}
 	return bpf.NewConfig(w.Fan, d), haveTunnel && haveInlet && haveUnderlay
 }

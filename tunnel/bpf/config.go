@@ -17,6 +17,7 @@ type Devices struct {
 	Bridge     int     // index of the fan bridge; only vxlan needs it, the rest only ipip without an ipip device
 	Tunnel     int     // index of the fan tunnel
 	TunnelMAC  [6]byte // its hardware address
+	PlainSums  int     // index of the underlay device if it sums up packets from any byte on, or 0
 	Inlet      int     // index of its other end, the port of the bridge
 	LinkHeader uint8   // bytes before the IP header on the underlay device: 14, or 0 for layer 3 devices
 }
@@ -35,6 +36,7 @@ func NewConfig(f fan.Fan, d Devices) Config {
 		Bridge:     uint32(d.Bridge),
 		Tunnel:     uint32(d.Tunnel),
 		Inlet:      uint32(d.Inlet),
+		PlainSums:  uint32(d.PlainSums),
 		TunnelMac:  d.TunnelMAC,
 		LinkHeader: d.LinkHeader,
 	}
@@ -50,5 +52,5 @@ func mask(bits int) uint32 { return ^uint32(0) << (32 - bits) }
 // numbers returns the constants as fixed-size values, in their order.
 func numbers(c Config) []any {
 	return []any{c.Underlay, c.UnderlayMask, c.Overlay, c.OverlayMask, c.Slice, c.SliceMask, c.Host, c.Shift,
-		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.TunnelMac, c.LinkHeader}
+		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.PlainSums, c.TunnelMac, c.LinkHeader}
 }

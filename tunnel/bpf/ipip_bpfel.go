@@ -28,6 +28,7 @@ type ipipFanConfig struct {
 	Bridge       uint32
 	Tunnel       uint32
 	Inlet        uint32
+	PlainSums    uint32
 	TunnelMac    [6]uint8
 	LinkHeader   uint8
 	Unused       uint8

@@ -65,6 +65,7 @@ int ipip_direct_send(struct __sk_buff *skb)
 		.ifindex = config.tunnel,
 		.ipv4_src = bpf_htonl(config.host),
 	};
+	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	long found;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) || (void *)(ip + 1) > data_end)
@@ -96,8 +97,12 @@ int ipip_direct_send(struct __sk_buff *skb)
 		count->no_route++;
 		return DROP;
 	}
-	if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC,
-				BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET)) {
+	/* Marked as encapsulated, a packet gets its checksum in software by all but
+	 * a few devices. One that sums up from any byte needs the mark only to cut
+	 * super-packets. */
+	if (skb->gso_size || route.ifindex != config.plain_sums)
+		how |= BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+	if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, how)) {
 		count->malformed++;
 		return DROP;
 	}
