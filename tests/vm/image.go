@@ -24,9 +24,9 @@ const (
 
 // tools are the programs of this machine that the tests, the benchmarks and fanctl
 // run. Everything else is busybox: it needs no libraries, which an emulated
-// processor takes longest to load. Its own sh and nsenter would run its own ip.
+// processor takes longest to load. Its own sh, nsenter and unshare would run its own ip.
 func tools() []string {
-	return []string{"sh", "nsenter", "ip", "tc", "bridge", "nft", "ping", "iperf3",
+	return []string{"sh", "nsenter", "unshare", "ip", "tc", "bridge", "nft", "ping", "iperf3",
 		"iptables", "iptables-save", "iptables-restore"}
 }
 
