@@ -205,21 +205,33 @@ func sortChains(table []string) []string {
 	return slices.Concat(table[:1], rest, chains, table[len(table)-1:])
 }
 
-// Settled takes snapshots until two in a row are the same: the kernel does some
-// of what follows from a change later (carrier, link-local addresses).
+// Settled takes snapshots until two in a row are the same and nothing is to come:
+// the kernel does some of what follows from a change later (carrier, link-local
+// addresses).
 func (n *NS) Settled(t testing.TB) string {
 	t.Helper()
 	last := n.Snapshot(t)
 	for range 20 {
 		time.Sleep(400 * time.Millisecond)
 		now := n.Snapshot(t)
-		if now == last {
+		if now == last && !carrierToCome(now) {
 			return now
 		}
 		last = now
 	}
 	t.Fatalf("in %s: the host does not come to rest", n.Name)
 	return ""
+}
+
+// carrierToCome says whether a bridge in a snapshot has not yet been told that it
+// has no carrier. The kernel does that once a second (linkwatch).
+func carrierToCome(snapshot string) bool {
+	for line := range strings.Lines(snapshot) {
+		if strings.HasPrefix(line, "link ") && strings.Contains(line, " state UNKNOWN ") && strings.Contains(line, " bridge forward_delay ") {
+			return true
+		}
+	}
+	return false
 }
 
 // Becomes waits until the snapshot is as wanted, and returns the difference to
