@@ -223,11 +223,18 @@ func (n *NS) Settled(t testing.TB) string {
 	return ""
 }
 
-// carrierToCome says whether a bridge in a snapshot has not yet been told that it
-// has no carrier. The kernel does that once a second (linkwatch).
+// carrierToCome says whether a device in a snapshot has got or lost its carrier
+// (LOWER_UP) and its operational state (NO-CARRIER) does not say so yet: the kernel
+// takes up to a second for that (linkwatch).
 func carrierToCome(snapshot string) bool {
 	for line := range strings.Lines(snapshot) {
-		if strings.HasPrefix(line, "link ") && strings.Contains(line, " state UNKNOWN ") && strings.Contains(line, " bridge forward_delay ") {
+		if !strings.HasPrefix(line, "link ") {
+			continue
+		}
+		_, rest, _ := strings.Cut(line, "<")
+		flags, _, _ := strings.Cut(rest, ">")
+		has := func(flag string) bool { return slices.Contains(strings.Split(flags, ","), flag) }
+		if has("UP") && has("LOWER_UP") == has("NO-CARRIER") {
 			return true
 		}
 	}
