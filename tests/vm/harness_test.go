@@ -16,10 +16,15 @@ import (
 	"time"
 )
 
+func TestMachine(t *testing.T) {
+	l := newLab(t)
+	t.Run("exit code", l.tellsExitCode)
+	t.Run("no verdict", l.hasNoVerdict)
+}
+
 // A machine that does not say how its command ended is an error that shows the
 // end of its console.
-func TestMachineWithoutVerdict(t *testing.T) {
-	l := newLab(t)
+func (l lab) hasNoVerdict(t *testing.T) {
 	for name, test := range map[string]struct{ command, want, console string }{
 		"panic":     {"echo c >/proc/sysrq-trigger", "without a verdict", "Kernel panic"},
 		"power off": {"busybox poweroff -f", "without a verdict", ""},
@@ -49,8 +54,7 @@ func TestMachineWithoutVerdict(t *testing.T) {
 }
 
 // The command's exit code comes out, with all that it has printed.
-func TestMachineTellsExitCode(t *testing.T) {
-	l := newLab(t)
+func (l lab) tellsExitCode(t *testing.T) {
 	var said []string
 	code := l.boot(t, func(line string) { said = append(said, line) }, "sh", "-c", "seq 20000; exit 7")
 	if code != 7 {

@@ -20,8 +20,9 @@ import (
 // verdictMark begins the line by which init tells the exit code of its command.
 const verdictMark = "machine: exit code "
 
-// consoleTail is how many of the console's last lines an error shows.
-const consoleTail = 40
+// consoleTail is how many of the console's last lines an error shows: a panic with
+// its registers and stack.
+const consoleTail = 100
 
 // machine is a virtual machine that runs one command and ends.
 type machine struct {
@@ -63,7 +64,7 @@ func (m machine) run(ctx context.Context, line func(string)) (int, error) {
 	default:
 		err = errors.New("the machine ended without a verdict")
 	}
-	return 0, fmt.Errorf("%w\nqemu: %w\nthe end of its console:\n%s", err, errors.Join(readErr, waitErr), console)
+	return 0, fmt.Errorf("%w\nthe end of its console:\n%s", errors.Join(err, readErr, waitErr), console)
 }
 
 // command is QEMU's, and no KVM: test machines are virtual machines themselves.
