@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/host"
+	"github.com/fanctl/fanctl/tunnel"
+)
+
+// update is a flag of the test: go test ./cmd/fanctl -update
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func checkGolden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for name, args := range map[string][]string{
+		"help": {"help"}, "help-up": {"help", "up"}, "help-down": {"down", "--help"}, "help-show": {"show", "-h"},
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(append([]string{"fanctl"}, args...), &out, &errOut); code != 0 || errOut.Len() > 0 {
+			t.Errorf("%v: exit code %d, %s", args, code, errOut.String())
+		}
+		checkGolden(t, name, out.String())
+	}
+	var out, errOut bytes.Buffer
+	if code := run([]string{"fanctl"}, &out, &errOut); code != 0 {
+		t.Errorf("no words: exit code %d", code)
+	}
+	checkGolden(t, "help", out.String())
+}
+
+// statuses are fans of every kind, as List returns them.
+func statuses(t *testing.T) []host.Status {
+	t.Helper()
+	m := func(underlay, overlay string) fan.Mapping {
+		m, err := fan.NewMapping(netip.MustParsePrefix(underlay), netip.MustParsePrefix(overlay))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	counters := tunnel.Counters{TxPackets: 1, TxBytes: 2, RxPackets: 3, RxBytes: 4, Spoofed: 5, NotOurs: 6, Malformed: 7,
+		TooBig: 8, TTL: 9, ECN: 10, Fragments: 11, NoRoute: 12, Kept: 13}
+	return []host.Status{
+		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "250.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.IPIP,
+			Bridge: "fan-250", MTU: 1480, NAT: true}, Datapath: fan.Device, Tunnel: "ftun-ipip", Counters: &counters},
+		{Fan: fan.Fan{Mapping: m("192.168.1.0/24", "240.9.0.0/16"), Host: netip.MustParseAddr("192.168.1.7"), Device: "wlan0", Type: fan.VXLAN,
+			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790}, Datapath: fan.Device, Tunnel: "ftun-240-9"},
+		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "100.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.VXLAN,
+			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true}, Datapath: fan.Device, Tunnel: "ftun-100", Counters: &tunnel.Counters{}},
+	}
+}
+
+func TestShow(t *testing.T) {
+	for name, list := range map[string][]host.Status{"show": statuses(t), "show-none": nil} {
+		var table, text bytes.Buffer
+		if err := showTable(&table, list); err != nil {
+			t.Fatal(err)
+		}
+		checkGolden(t, name, table.String())
+		if err := showJSON(&text, list); err != nil {
+			t.Fatal(err)
+		}
+		checkGolden(t, name+"-json", text.String())
+	}
+}
+
+// What is wrong before the kernel is looked at.
+func TestUsage(t *testing.T) {
+	for line, words := range map[string]string{
+		"frob":                                  `"frob" up down show`,
+		"up":                                    "--underlay eth0/16",
+		"up -u eth0":                            "--overlay 250.0.0.0/8",
+		"up -u eth0/99 -o 250":                  "eth0/99 99",
+		"up -u eth0 -o 250.0.0.1/8":             "250.0.0.1/8 250.0.0.0/8",
+		"up -u eth0 -o 250 --type gre":          `"gre" ipip vxlan`,
+		"up -u eth0 -o 250 --port 0":            `"0" 65535`,
+		"up -u eth0 -o 250 --port x":            `"x" 65535`,
+		"up -u eth0 -o 250 --mtu 100":           `"100" 576`,
+		"up -u eth0 -o 250 --mtu x":             `"x" 576`,
+		"up -u eth0 -o 250 --bridge a/b":        `"a/b"`,
+		"up -u eth0 -o 250 --datapath x":        `"x" auto device ebpf`,
+		"up -u eth0 -o 250 word":                `"word" help`,
+		"up -u eth0 -o 250 --frob":              "frob help",
+		"up -u":                                 "-u help",
+		"down":                                  "--underlay",
+		"down -u eth0":                          "--overlay",
+		"down -u eth0 -o 250 word":              `"word"`,
+		"down -u eth0 -o 250 --type ipip":       "type",
+		"show word":                             `"word"`,
+		"show --xml":                            "xml",
+		"--frob":                                "frob",
+		"up -u 10.0.0.0/16 -o 999 --type vxlan": `"999"`,
+	} {
+		var out, errOut bytes.Buffer
+		code := run(append([]string{"fanctl"}, strings.Fields(line)...), &out, &errOut)
+		got := errOut.String()
+		if code != exitUsage || out.Len() > 0 || !strings.HasPrefix(got, "fanctl: ") || strings.Count(got, "\n") != 1 {
+			t.Errorf("fanctl %s: exit code %d, out %q, error %q; want 2 and one line of error", line, code, out.String(), got)
+		}
+		for word := range strings.FieldsSeq(words) {
+			if !strings.Contains(got, word) {
+				t.Errorf("fanctl %s: %q does not name %s", line, got, word)
+			}
+		}
+	}
+}
