@@ -214,8 +214,8 @@ func addStep(h *netlink.Handle, f fan.Fan) plan.Step {
 		// with systemd-udevd and NetworkManager, which give it one of theirs.
 		Text: fmt.Sprintf("ip link add %s mtu %d address %s type bridge", f.Bridge, mtu, net.HardwareAddr(mac[:])),
 		Do: func() error {
-			return h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{
-				Name: f.Bridge, MTU: int(mtu), HardwareAddr: mac[:], TxQLen: -1}})
+			return kernel.Bridge().Explain(h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{
+				Name: f.Bridge, MTU: int(mtu), HardwareAddr: mac[:], TxQLen: -1}}))
 		},
 		Undo: func() error { return kernel.DeleteLink(h, f.Bridge) },
 	}

@@ -112,8 +112,8 @@ func clsactStep(h *netlink.Handle, device string) plan.Step {
 			if err != nil {
 				return err
 			}
-			if err := h.QdiscAdd(q); err != nil && !errors.Is(err, unix.EEXIST) {
-				return err
+			if err := h.QdiscAdd(q); !errors.Is(err, unix.EEXIST) {
+				return kernel.Clsact().Explain(err)
 			}
 			return nil
 		},
@@ -140,11 +140,11 @@ func attachStep(h *netlink.Handle, a attachment, owner string, priority uint16, 
 		if err != nil {
 			return err
 		}
-		return h.FilterReplace(&netlink.BpfFilter{
+		return kernel.Filters().Explain(h.FilterReplace(&netlink.BpfFilter{
 			FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: a.parent(), Handle: filterHandle,
 				Protocol: unix.ETH_P_ALL, Priority: priority},
 			Fd: fd, Name: name, DirectAction: true,
-		})
+		}))
 	}
 	var before *ebpf.Program
 	return plan.Step{

@@ -22,7 +22,7 @@ func addVXLANStep(h *netlink.Handle, w Want) plan.Step {
 	return plan.Step{
 		Text: fmt.Sprintf("ip link add %s mtu %d address %s type vxlan external vnifilter dstport %d nolearning",
 			w.Name(), maxVXLANMTU, net.HardwareAddr(mac[:]), w.Fan.Port),
-		Do:   func() error { return newVXLAN(w.Name(), mac, w.Fan.Port) },
+		Do:   func() error { return kernel.VXLAN().Explain(newVXLAN(w.Name(), mac, w.Fan.Port)) },
 		Undo: func() error { return kernel.DeleteLink(h, w.Name()) },
 	}
 }
@@ -147,8 +147,8 @@ func addIPIPStep(h *netlink.Handle, w Want) plan.Step {
 	return plan.Step{
 		Text: fmt.Sprintf("ip link add %s mtu %d type ipip external", w.Name(), w.Fan.MTU),
 		Do: func() error {
-			return h.LinkAdd(&netlink.Iptun{FlowBased: true,
-				LinkAttrs: netlink.LinkAttrs{Name: w.Name(), MTU: int(w.Fan.MTU), TxQLen: -1}})
+			return kernel.IPIP().Explain(h.LinkAdd(&netlink.Iptun{FlowBased: true,
+				LinkAttrs: netlink.LinkAttrs{Name: w.Name(), MTU: int(w.Fan.MTU), TxQLen: -1}}))
 		},
 		Undo: func() error { return kernel.DeleteLink(h, w.Name()) },
 	}
@@ -161,9 +161,9 @@ func addPairStep(h *netlink.Handle, w Want) plan.Step {
 		Text: fmt.Sprintf("ip link add %s mtu %d address %s type veth peer name %s mtu %d address %s", w.Name(), w.Fan.MTU,
 			net.HardwareAddr(mac[:]), inlet, w.Fan.MTU, net.HardwareAddr(peer[:])),
 		Do: func() error {
-			return h.LinkAdd(&netlink.Veth{
+			return kernel.Veth().Explain(h.LinkAdd(&netlink.Veth{
 				LinkAttrs: netlink.LinkAttrs{Name: w.Name(), MTU: int(w.Fan.MTU), HardwareAddr: mac[:], TxQLen: -1},
-				PeerName:  inlet, PeerMTU: uint32(w.Fan.MTU), PeerHardwareAddr: peer[:]})
+				PeerName:  inlet, PeerMTU: uint32(w.Fan.MTU), PeerHardwareAddr: peer[:]}))
 		},
 		Undo: func() error { return kernel.DeleteLink(h, w.Name()) },
 	}

@@ -5,6 +5,7 @@ package tunnel
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -44,6 +45,23 @@ func inletMAC(f fan.Fan) [6]byte {
 	mac := f.TunnelMAC()
 	mac[0] |= 0x08
 	return mac
+}
+
+// BuiltAs says which way the tunnel of a fan was built that is up, whole or in
+// part; built is false if there is nothing of it yet.
+func BuiltAs(f fan.Fan, s kernel.State) (d fan.Datapath, built bool) {
+	if f.Type == fan.VXLAN {
+		_, built = s.Link(fan.TunnelName(f.Mapping.Overlay()))
+		return fan.Device, built
+	}
+	if _, there := s.Link(f.Inlet()); there {
+		return fan.EBPF, true
+	}
+	shared, there := s.Link(fan.SharedTunnel)
+	return fan.Device, there && slices.ContainsFunc(s.Filters, func(filter kernel.Filter) bool {
+		_, ours := ownedBy(f.Bridge, filter)
+		return ours && filter.Link == shared.Index
+	})
 }
 
 // OwnPorts returns the names of the bridge's ports that belong to the fan.

@@ -62,6 +62,9 @@ func (h *Host) planUp(r Request) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{Fan: f, Datapath: chooseDatapath(f, s)}
+	if err := checkDatapath(result, s); err != nil {
+		return Result{}, err
+	}
 	if err := checkSource(h.handle, f, result.Datapath); err != nil {
 		return Result{}, err
 	}
@@ -175,6 +178,8 @@ func checkAgainst(f, other fan.Fan) error {
 			f.Mapping.Overlay(), other.Mapping.Underlay(), f.Mapping.Underlay())
 	case same && f.Type != other.Type:
 		return fan.Usagef("fan %s is up already as %s, not %s; take it down first", f.Bridge, other.Type, f.Type)
+	case same && f.Port != other.Port:
+		return fan.Usagef("fan %s is up already with port %d, not %d; take it down first", f.Bridge, other.Port, f.Port)
 	case !same && f.Bridge == other.Bridge:
 		return fan.Usagef("bridge %s belongs to the fan of overlay %s; choose another with --bridge", f.Bridge, other.Mapping.Overlay())
 	case !same && f.Mapping.Overlay().Overlaps(other.Mapping.Overlay()):
@@ -214,8 +219,8 @@ func chooseDatapath(f fan.Fan, s kernel.State) fan.Datapath {
 	case f.Datapath != fan.Auto:
 		return f.Datapath
 	}
-	if isDirect(f, s) {
-		return fan.EBPF
+	if is, built := tunnel.BuiltAs(f, s); built {
+		return is
 	}
 	if l, there := s.Link(fan.SharedTunnel); there && l.Kind == "ipip" {
 		return fan.Device
@@ -226,10 +231,13 @@ func chooseDatapath(f fan.Fan, s kernel.State) fan.Datapath {
 	return fan.EBPF
 }
 
-// isDirect says whether the fan is up without an ipip device.
-func isDirect(f fan.Fan, s kernel.State) bool {
-	_, there := s.Link(f.Inlet())
-	return there && f.Type == fan.IPIP
+// checkDatapath refuses (fan.ErrUsage) to build the tunnel of a fan that is up in
+// another way.
+func checkDatapath(r Result, s kernel.State) error {
+	if is, built := tunnel.BuiltAs(r.Fan, s); built && is != r.Datapath {
+		return fan.Usagef("fan %s is up already with datapath %s, not %s; take it down first", r.Fan.Bridge, is, r.Datapath)
+	}
+	return nil
 }
 
 // otherExternalIPIP says whether somebody else has the only ipip device that can

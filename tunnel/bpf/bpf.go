@@ -3,10 +3,11 @@
 package bpf
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/fanctl/fanctl/internal/kernel"
 )
 
 //go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb ipip ipip.c -- -O2 -Wall -Werror -mcpu=v2 -I/usr/include/x86_64-linux-gnu
@@ -118,11 +119,11 @@ func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config,
 	return nil
 }
 
-// explain adds the verifier's last lines, which say what a kernel refused.
+// explain says that the kernel is too old if it is. The error itself ends with what
+// the verifier said last.
 func explain(err error) error {
-	var refused *ebpf.VerifierError
-	if errors.As(err, &refused) {
-		return fmt.Errorf("%w: %s", err, fmt.Sprintf("%-3v", refused))
+	if release := kernel.Release(); kernel.Older(release, 5, 10) {
+		return fmt.Errorf("the kernel (%s) is too old, Linux 5.10 or newer is needed: %w", release, err)
 	}
 	return err
 }
