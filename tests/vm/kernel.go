@@ -93,7 +93,7 @@ func download(ctx context.Context, cache, name, version string, k kernel) (err e
 	}
 	packages, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil || len(packages) != 1 {
-		return fmt.Errorf("download %s: got %q, %w", name, packages, err)
+		return errors.Join(fmt.Errorf("download %s: got %q, want one package", name, packages), err)
 	}
 	root := filepath.Join(dir, "root")
 	if _, err := run(ctx, "", "dpkg-deb", "-x", packages[0], root); err != nil {
