@@ -49,13 +49,12 @@ func rules(w Want) firewall.Want {
 	// What most packets match comes first and is as little as will do, for every
 	// match costs each packet time: the tunnel's programs let nothing through whose
 	// source and destination are not right, and the way out follows from the
-	// destination.
+	// destination. Bridged packets pass here too where bridge-nf-call-iptables is on.
+	add("filter", chainForward, "-d %s -i %s -j ACCEPT", overlay, f.Bridge)
 	if f.Type == fan.IPIP {
-		add("filter", chainForward, "-d %s -i %s -j ACCEPT", overlay, f.Bridge)
 		add("filter", chainForward, "-s %s -i %s -j ACCEPT", overlay, w.Tunnel)
 		add("raw", chainRaw, "-s %s -j ACCEPT", overlay)
 	}
-	// Bridged packets pass here too where bridge-nf-call-iptables is on.
 	add("filter", chainForward, "-i %s -o %s -j ACCEPT", f.Bridge, f.Bridge)
 	add("filter", chainForward, "-o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", f.Bridge)
 	// To the world by the devices that lead there, not by all: that would open

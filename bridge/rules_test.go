@@ -70,6 +70,7 @@ POSTROUTING -> FAN-POSTROUTING, first
 PREROUTING -> FAN-PREROUTING, first
 `},
 		{"vxlan without NAT", Want{Fan: sampleFan(t, func(f *fan.Fan) { asVXLAN(f); f.NAT = false }), Tunnel: "ftun-250", WaysOut: []string{"eth0"}}, `
+filter FAN-FORWARD -d 250.0.0.0/8 -i fan-250 -j ACCEPT
 filter FAN-FORWARD -i fan-250 -o fan-250 -j ACCEPT
 filter FAN-FORWARD -o fan-250 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 filter FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT
