@@ -1,0 +1,243 @@
+package tunnel
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/internal/plan"
+	"github.com/fanctl/fanctl/tunnel/bpf"
+)
+
+// wanted is the fan of 10.0.0.45 over eth0.
+func wanted(t *testing.T, kind fan.Type, d fan.Datapath) Want {
+	t.Helper()
+	m, err := fan.NewMapping(netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("250.0.0.0/8"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := fan.Fan{Mapping: m, Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: kind, Bridge: "fan-250", MTU: kind.MTU(1500), NAT: true}
+	if kind == fan.VXLAN {
+		f.Port = fan.DefaultPort
+	}
+	return Want{Fan: f, Datapath: d}
+}
+
+// bare is a host with the fan bridge and nothing of the tunnel.
+func bare() kernel.State {
+	return kernel.State{Links: []kernel.Link{
+		{Name: "lo", Kind: "device", Index: 1, Loopback: true},
+		{Name: "eth0", Kind: "device", Index: 2, MTU: 1500, Up: true, Ethernet: true},
+		{Name: "fan-250", Kind: "bridge", Index: 3, MTU: 1480, Up: true, Ethernet: true},
+	}}
+}
+
+// withoutSettings drops the steps that depend on this machine's /proc/sys.
+func withoutSettings(p plan.Plan) string {
+	var lines []string
+	for _, s := range p {
+		if !strings.HasPrefix(s.Text, "sysctl ") {
+			lines = append(lines, s.Text)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func checkPlan(t *testing.T, what string, w Want, s kernel.State, want string) {
+	t.Helper()
+	p, err := Plan(nil, w, s)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if got := withoutSettings(p); got != strings.TrimSpace(want) {
+		t.Errorf("%s: the plan is\n%s\nwant\n%s", what, got, want)
+	}
+}
+
+const (
+	directSteps = `
+ip link add ftun-250 mtu 1480 address 06:fa:0a:00:00:2d type veth peer name ftin-250 mtu 1480 address 0e:fa:0a:00:00:2d
+ip link set ftun-250 arp off
+tc qdisc add dev ftun-250 clsact
+tc filter add dev ftun-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_send
+tc qdisc add dev ftin-250 clsact
+tc filter add dev ftin-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_close
+tc qdisc add dev fan-250 clsact
+tc filter add dev fan-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_deliver
+tc qdisc add dev eth0 clsact
+tc filter add dev eth0 ingress pref 250 handle 1 bpf direct-action # ipip_direct_receive
+ip link set ftin-250 master fan-250
+bridge link set dev ftin-250 learning off flood off mcast_flood off bcast_flood off
+ip link set ftun-250 up
+ip link set ftin-250 up
+ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.0.45.1 mtu 1480`
+	sharedSteps = `
+ip link add ftun-ipip mtu 1480 type ipip external
+tc qdisc add dev ftun-ipip clsact
+tc filter add dev ftun-ipip ingress pref 60000 handle 1 bpf direct-action # guard
+tc filter add dev ftun-ipip egress pref 60000 handle 1 bpf direct-action # guard
+tc filter add dev ftun-ipip egress pref 1 handle 1 bpf direct-action # ipip_send
+tc filter add dev ftun-ipip ingress pref 1 handle 1 bpf direct-action # ipip_receive
+ip link set ftun-ipip up
+ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-ipip onlink src 250.0.45.1 mtu 1480`
+	vxlanSteps = `
+ip link add ftun-250 mtu 65485 address 06:fa:0a:00:00:2d type vxlan external vnifilter dstport 8472 nolearning
+bridge vni add dev ftun-250 vni 16384000
+tc qdisc add dev ftun-250 clsact
+tc filter add dev ftun-250 egress pref 1 handle 1 bpf direct-action # vxlan_send
+tc filter add dev ftun-250 ingress pref 1 handle 1 bpf direct-action # vxlan_receive
+ip link set ftun-250 master fan-250
+ip link set ftun-250 up`
+)
+
+func TestPlanOnBareHost(t *testing.T) {
+	checkPlan(t, "ipip by eBPF", wanted(t, fan.IPIP, fan.EBPF), bare(), directSteps)
+	checkPlan(t, "ipip by device", wanted(t, fan.IPIP, fan.Device), bare(), sharedSteps)
+	checkPlan(t, "vxlan", wanted(t, fan.VXLAN, fan.Device), bare(), vxlanSteps)
+}
+
+// built is a host with the whole tunnel.
+func built(t *testing.T, w Want) kernel.State {
+	t.Helper()
+	s := bare()
+	tunnel := kernel.Link{Name: w.Name(), Kind: "veth", Index: 4, MTU: 1480, MAC: w.Fan.TunnelMAC(), NoARP: true, Up: true, Ethernet: true}
+	if w.shared() {
+		tunnel = kernel.Link{Name: w.Name(), Kind: "ipip", Index: 4, MTU: 1480, External: true, Up: true}
+	}
+	s.Links = append(s.Links, tunnel)
+	if w.direct() {
+		s.Links = append(s.Links, kernel.Link{Name: w.Fan.Inlet(), Kind: "veth", Index: 5, MTU: 1480, MAC: inletMAC(w.Fan), Master: 3, Up: true, Closed: true})
+	}
+	config, complete := w.config(s)
+	if !complete {
+		t.Fatal("devices are missing")
+	}
+	for i, a := range w.attachments() {
+		l, _ := s.Link(a.device)
+		s.Clsact = append(s.Clsact, l.Index)
+		s.Filters = append(s.Filters, kernel.Filter{Link: l.Index, Egress: a.egress, Priority: uint16(10 + i), Handle: 1, Program: 100 + i,
+			Name: filterName("fan-250", a.program, bpf.Fingerprint(a.program, config))})
+	}
+	if w.shared() {
+		for i, egress := range []bool{false, true} {
+			s.Filters = append(s.Filters, kernel.Filter{Link: 4, Egress: egress, Priority: priorityOfGuard, Handle: 1, Program: 200 + i,
+				Name: filterName(guardOwner, bpf.Guard, bpf.Fingerprint(bpf.Guard, bpf.Config{}))})
+		}
+	}
+	route, _ := w.route(4)
+	s.Routes = []kernel.Route{route}
+	return s
+}
+
+func TestPlanOfWhatIsThere(t *testing.T) {
+	for _, d := range []fan.Datapath{fan.EBPF, fan.Device} {
+		w := wanted(t, fan.IPIP, d)
+		checkPlan(t, d.String(), w, built(t, w), "")
+		if is, there := BuiltAs(w.Fan, built(t, w)); !there || is != d {
+			t.Errorf("the tunnel is built as %s, %t, want %s", is, there, d)
+		}
+		if _, there := BuiltAs(w.Fan, bare()); there {
+			t.Error("a bare host has the tunnel")
+		}
+	}
+}
+
+// One thing that is not as it should be is one thing to do.
+func TestPlanRepairs(t *testing.T) {
+	for name, test := range map[string]struct {
+		d      fan.Datapath
+		breaks func(s *kernel.State)
+		want   string
+	}{
+		"no route": {fan.EBPF, func(s *kernel.State) { s.Routes = nil },
+			"ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.0.45.1 mtu 1480"},
+		"another route": {fan.EBPF, func(s *kernel.State) { s.Routes[0].MTU = 1300 },
+			"ip route replace 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.0.45.1 mtu 1480"},
+		"tunnel down":     {fan.EBPF, func(s *kernel.State) { s.Links[3].Up = false }, "ip link set ftun-250 up"},
+		"tunnel asks":     {fan.EBPF, func(s *kernel.State) { s.Links[3].NoARP = false }, "ip link set ftun-250 arp off"},
+		"tunnel's MTU":    {fan.EBPF, func(s *kernel.State) { s.Links[3].MTU = 1300 }, "ip link set ftun-250 mtu 1480"},
+		"inlet elsewhere": {fan.EBPF, func(s *kernel.State) { s.Links[4].Master = 0 }, "ip link set ftin-250 master fan-250"},
+		"inlet open": {fan.EBPF, func(s *kernel.State) { s.Links[4].Closed = false },
+			"bridge link set dev ftin-250 learning off flood off mcast_flood off bcast_flood off"},
+		"another program": {fan.EBPF, func(s *kernel.State) { s.Filters[3].Name = "fan-250/ipip_direct_receive/00000000" },
+			"tc filter replace dev eth0 ingress pref 13 handle 1 bpf direct-action # ipip_direct_receive"},
+		"priority taken": {fan.EBPF, func(s *kernel.State) { s.Filters[3].Name, s.Filters[3].Priority = "somebody's", 250 },
+			"tc filter add dev eth0 ingress pref 251 handle 1 bpf direct-action # ipip_direct_receive"},
+		"no guard": {fan.Device, func(s *kernel.State) { s.Filters = s.Filters[:3] },
+			"tc filter add dev ftun-ipip egress pref 60000 handle 1 bpf direct-action # guard"},
+		"small shared tunnel": {fan.Device, func(s *kernel.State) { s.Links[3].MTU = 1300 }, "ip link set ftun-ipip mtu 1480"},
+		"large shared tunnel": {fan.Device, func(s *kernel.State) { s.Links[3].MTU = 8980 }, ""},
+	} {
+		w := wanted(t, fan.IPIP, test.d)
+		s := built(t, w)
+		test.breaks(&s)
+		checkPlan(t, name, w, s, test.want)
+	}
+}
+
+func TestPlanRefusesForeignDevice(t *testing.T) {
+	s := bare()
+	s.Links = append(s.Links, kernel.Link{Name: "ftun-250", Kind: "dummy", Index: 4})
+	for _, w := range []Want{wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.VXLAN, fan.Device)} {
+		if _, err := Plan(nil, w, s); err == nil || !strings.Contains(err.Error(), "ftun-250") || !strings.Contains(err.Error(), "dummy") {
+			t.Errorf("%s: error %v, want one that names device and kind", w.Fan.Type, err)
+		}
+	}
+}
+
+// The bridge takes its filters with it when it goes.
+func TestPlanDown(t *testing.T) {
+	direct, shared := wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.IPIP, fan.Device)
+	for name, test := range map[string]struct {
+		w      Want
+		state  kernel.State
+		before Before
+		want   string
+	}{
+		"nothing": {direct, bare(), Before{}, ""},
+		"ipip by eBPF": {direct, built(t, direct), Before{Known: true}, `
+tc filter del dev eth0 ingress pref 13 # ipip_direct_receive
+tc qdisc del dev eth0 clsact
+ip link del ftun-250`},
+		"somebody's clsact stays": {direct, built(t, direct), Before{Known: true, Clsact: []string{"eth0"}}, `
+tc filter del dev eth0 ingress pref 13 # ipip_direct_receive
+ip link del ftun-250`},
+		"ipip by device": {shared, built(t, shared), Before{Known: true}, `
+ip link del ftun-ipip`},
+	} {
+		if got := withoutSettings(PlanDown(nil, test.w.Fan, test.state, test.before)); got != strings.TrimSpace(test.want) {
+			t.Errorf("%s: the plan is\n%s\nwant\n%s", name, got, test.want)
+		}
+	}
+}
+
+// While another fan uses the shared tunnel, only what is this fan's goes.
+func TestPlanDownBesideAnotherFan(t *testing.T) {
+	w := wanted(t, fan.IPIP, fan.Device)
+	s := built(t, w)
+	s.Filters = append(s.Filters, kernel.Filter{Link: 4, Egress: true, Priority: 2, Name: "fan-251/ipip_send/00000000"})
+	want := `
+tc filter del dev ftun-ipip egress pref 10 # ipip_send
+tc filter del dev ftun-ipip ingress pref 11 # ipip_receive
+ip route del 250.0.0.0/8 dev ftun-ipip`
+	if got := withoutSettings(PlanDown(nil, w.Fan, s, Before{Known: true})); got != strings.TrimSpace(want) {
+		t.Errorf("the plan is\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestFilterNames(t *testing.T) {
+	name := filterName("fan-250", bpf.VXLANSend, "0123abcd")
+	if program, ours := ownedBy("fan-250", kernel.Filter{Name: name}); !ours || program != bpf.VXLANSend {
+		t.Errorf("%s is taken for %s, %t", name, program, ours)
+	}
+	for _, other := range []string{"", "fan-25", "fan-2501", "an-250", "somebody"} {
+		if _, ours := ownedBy(other, kernel.Filter{Name: name}); ours {
+			t.Errorf("%s is taken for %q's", name, other)
+		}
+	}
+	if _, ours := ownedBy("x", kernel.Filter{Name: "x/y"}); ours {
+		t.Error("a name without a fingerprint is taken for ours")
+	}
+}
