@@ -84,6 +84,10 @@ func (f Fan) Tunnel(d Datapath) string {
 // tunnel when eBPF does the whole job.
 func (f Fan) Inlet() string { return inletName(f.Mapping.Overlay()) }
 
+// Room returns the name of the bridge port of an ipip fan that is never up and
+// only makes room: see package tunnel.
+func (f Fan) Room() string { return name(roomPrefix, f.Mapping.Overlay()) }
+
 // BridgeMAC returns the bridge's hardware address, computed from the host's
 // address, so that no two hosts have the same: 02:fa:10:0:0:45 in decimal.
 func (f Fan) BridgeMAC() [6]byte { return f.mac(0x02) }

@@ -29,6 +29,9 @@ const inletPrefix = "ftin-"
 
 func inletName(overlay netip.Prefix) string { return name(inletPrefix, overlay) }
 
+// roomPrefix is that of the port that makes room for the header of ipip.
+const roomPrefix = "ftrm-"
+
 // IsInlet says whether a device's name is that of a fan tunnel's inlet.
 func IsInlet(device string) bool { return strings.HasPrefix(device, inletPrefix) }
 

@@ -48,6 +48,7 @@ func PlanDown(h *netlink.Handle, f fan.Fan, s kernel.State, before Before) plan.
 	if haveShared && !removeShared {
 		p = append(p, planRouteAway(h, f, shared, s)...)
 	}
+	p = append(p, planRoomAway(h, f, s)...)
 	if removeOwn {
 		p = append(p, deleteLinkStep(h, own))
 	}

@@ -32,6 +32,7 @@ func Plan(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, error) {
 	p = append(p, devices...)
 	p = append(p, planFilters(h, w, s)...)
 	p = append(p, planUp(h, w, s)...)
+	p = append(p, planRoom(h, w, s)...)
 	return append(p, planRoute(h, w, s)...), nil
 }
 

@@ -29,6 +29,9 @@ type Want struct {
 	// PlainSums says that the underlay device writes checksums from any byte on
 	// (kernel.SumsPlainly).
 	PlainSums bool
+	// Room says that the kernel has what an ipip fan's room is made of
+	// (kernel.HasVXLAN).
+	Room bool
 }
 
 // Name returns the name of the fan tunnel.
@@ -66,7 +69,7 @@ func BuiltAs(f fan.Fan, s kernel.State) (d fan.Datapath, built bool) {
 
 // OwnPorts returns the names of the bridge's ports that belong to the fan.
 func OwnPorts(f fan.Fan) []string {
-	return []string{fan.TunnelName(f.Mapping.Overlay()), f.Inlet()}
+	return []string{fan.TunnelName(f.Mapping.Overlay()), f.Inlet(), f.Room()}
 }
 
 // attachments returns where the fan's programs belong.

@@ -68,7 +68,7 @@ func (h *Host) planUp(r Request) (Result, error) {
 	if err := checkSource(h.handle, f, result.Datapath); err != nil {
 		return Result{}, err
 	}
-	t := tunnel.Want{Fan: f, Datapath: result.Datapath, PlainSums: kernel.SumsPlainly(f.Device)}
+	t := tunnel.Want{Fan: f, Datapath: result.Datapath, PlainSums: kernel.SumsPlainly(f.Device), Room: kernel.HasVXLAN()}
 	b := bridge.Want{Fan: f, Tunnel: t.Name(), WaysOut: waysOut(f, s)}
 	if result.Plan, err = bridge.Plan(h.handle, b, s, tables); err != nil {
 		return Result{}, err

@@ -8,6 +8,20 @@ import (
 	"strings"
 )
 
+// HasIPIP says whether the kernel has the ipip device: it is there already, or
+// there is a module that the first use will load.
+func HasIPIP() bool { return hasModule("ipip") }
+
+// HasVXLAN says the same of the vxlan device.
+func HasVXLAN() bool { return hasModule("vxlan") }
+
+func hasModule(name string) bool {
+	if _, err := os.Stat("/sys/module/" + name); err == nil {
+		return true
+	}
+	return moduleListed(name)
+}
+
 // moduleListed says whether depmod's list (modules.dep, depmod(8)) or the list
 // of what is built in has the module.
 func moduleListed(name string) bool {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -288,13 +287,4 @@ func addrFrom(ip net.IP) netip.Addr {
 		return netip.Addr{}
 	}
 	return a.Unmap()
-}
-
-// HasIPIP says whether the kernel has the ipip device: it is there already, or
-// there is a module that the first use will load.
-func HasIPIP() bool {
-	if _, err := os.Stat("/sys/module/ipip"); err == nil {
-		return true
-	}
-	return moduleListed("ipip")
 }
