@@ -29,7 +29,7 @@ test: deps ## all tests but those in VMs (root)
 test-unit: ## the tests that need neither root nor Debian packages
 	$(GO) test ./fan/... ./internal/plan/... ./internal/firewall/...
 
-test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1 PATHS=all
+test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1 PATHS='ipip by device,vxlan'
 	KERNEL=$(KERNEL) PATHS='$(PATHS)' $(GO) test -tags vm -count 1 -v -timeout 40m ./tests/vm
 
 bench-vm: deps deps-vm ## the benchmarks there, a nanosecond being an instruction; BENCH: their flags

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -62,8 +61,9 @@ func PlanDown(h *netlink.Handle, f fan.Fan, s kernel.State, before Before) plan.
 // on the device.
 func othersOn(link int, bridge string, s kernel.State) bool {
 	for _, f := range s.Filters {
-		owner, _, _ := strings.Cut(f.Name, "/")
-		if f.Link == link && owner != bridge && owner != guardOwner && f.Name != "" {
+		_, own := ownedBy(bridge, f)
+		_, guard := ownedBy(guardOwner, f)
+		if f.Link == link && !own && !guard && f.Name != "" {
 			return true
 		}
 	}
@@ -77,18 +77,22 @@ func planDetach(h *netlink.Handle, f fan.Fan, s kernel.State, gone map[int]bool,
 	left := map[int]int{}
 	touched := []kernel.Link{}
 	for _, filter := range s.Filters {
-		left[filter.Link]++
+		if !filter.TCX {
+			left[filter.Link]++
+		}
 		program, ours := ownedBy(f.Bridge, filter)
 		link, ok := s.LinkAt(filter.Link)
 		if !ours || !ok || gone[filter.Link] || link.Name == f.Bridge {
 			continue
 		}
-		left[filter.Link]--
-		touched = append(touched, link)
+		if !filter.TCX {
+			left[filter.Link]--
+			touched = append(touched, link)
+		}
 		p = append(p, detachStep(h, attachment{device: link.Name, egress: filter.Egress, program: program}, filter))
 	}
 	// An up that was killed may have made the qdisc and no filter yet.
-	if underlay, ok := s.Link(f.Device); ok && before.Known && f.Type == fan.IPIP && s.HasClsact(underlay.Index) {
+	if underlay, ok := s.Link(f.Device); ok && before.Known && !s.TCX && f.Type == fan.IPIP && s.HasClsact(underlay.Index) {
 		touched = append(touched, underlay)
 	}
 	for _, link := range touched {

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -22,8 +21,6 @@ const (
 	// priorityOfGuard comes after every fan's.
 	priorityOfGuard = 60000
 	filterHandle    = 1
-	// guardOwner stands in the names of filters that belong to no single fan.
-	guardOwner = "fan"
 )
 
 // attachment is one program at a device's way in or out.
@@ -46,23 +43,6 @@ func (a attachment) parent() uint32 {
 		return netlink.HANDLE_MIN_EGRESS
 	}
 	return netlink.HANDLE_MIN_INGRESS
-}
-
-// A filter's name says whose it is, which program it is, and by the fingerprint
-// whether it is this version of it with these constants:
-// "fan-250/vxlan_send/0123abcd".
-func filterName(owner, program, fingerprint string) string {
-	return owner + "/" + program + "/" + fingerprint
-}
-
-// ownedBy says whether a filter is the owner's, and which program it is.
-func ownedBy(owner string, f kernel.Filter) (program string, ok bool) {
-	rest, ok := strings.CutPrefix(f.Name, owner+"/")
-	if !ok {
-		return "", false
-	}
-	program, _, ok = strings.Cut(rest, "/")
-	return program, ok
 }
 
 // attachedAs returns the filter that the owner has for the attachment.
@@ -88,7 +68,7 @@ func (a attachment) freePriority(first uint16, s kernel.State) uint16 {
 	}
 	taken := map[uint16]bool{}
 	for _, f := range s.Filters {
-		if f.Link == link.Index && f.Egress == a.egress {
+		if f.Link == link.Index && f.Egress == a.egress && !f.TCX {
 			taken[f.Priority] = true
 		}
 	}
@@ -98,92 +78,27 @@ func (a attachment) freePriority(first uint16, s kernel.State) uint16 {
 	return first
 }
 
-// clsactStep makes the place where filters go.
-func clsactStep(h *netlink.Handle, device string) plan.Step {
-	qdisc := func() (*netlink.GenericQdisc, error) {
-		index, err := linkIndex(h, device)
-		return &netlink.GenericQdisc{QdiscType: "clsact", QdiscAttrs: netlink.QdiscAttrs{
-			LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}, err
-	}
-	return plan.Step{
-		Text: fmt.Sprintf("tc qdisc add dev %s clsact", device),
-		Do: func() error {
-			q, err := qdisc()
-			if err != nil {
-				return err
-			}
-			if err := h.QdiscAdd(q); !errors.Is(err, unix.EEXIST) {
-				return kernel.Clsact().Explain(err)
-			}
-			return nil
-		},
-		Undo: func() error {
-			q, err := qdisc()
-			if err != nil {
-				return err
-			}
-			return h.QdiscDel(q)
-		},
-	}
-}
+// byTCX says whether a new program is to be attached by tcx and not by clsact: on a
+// device that is not ours, where the kernel has it (6.6). There it does not matter
+// what others do with the device's qdiscs. On our own devices it would cost each
+// "up" a grace period of RCU a program, some 15 ms (include/net/tcx.h:
+// tcx_entry_sync).
+func (a attachment) byTCX(s kernel.State) bool { return a.foreign && s.TCX }
 
-// attachStep attaches the program that the loader has, in place of the filter
-// that is there if replaces is not nil. The swap is atomic in the kernel
-// (net/sched/cls_bpf.c): no packet finds no program.
-func attachStep(h *netlink.Handle, a attachment, owner string, priority uint16, replaces *kernel.Filter, l *loader) plan.Step {
-	verb := "add"
-	if replaces != nil {
-		verb, priority = "replace", replaces.Priority
+// attachStep attaches the program that the loader has, in place of the filter that
+// is there if replaces is not nil.
+func attachStep(h *netlink.Handle, a attachment, first uint16, replaces *kernel.Filter, s kernel.State, l *loader) plan.Step {
+	if replaces == nil && a.byTCX(s) || replaces != nil && replaces.TCX {
+		return tcxStep(h, a, replaces, l)
 	}
-	put := func(fd int, name string) error {
-		index, err := linkIndex(h, a.device)
-		if err != nil {
-			return err
-		}
-		return kernel.Filters().Explain(h.FilterReplace(&netlink.BpfFilter{
-			FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: a.parent(), Handle: filterHandle,
-				Protocol: unix.ETH_P_ALL, Priority: priority},
-			Fd: fd, Name: name, DirectAction: true,
-		}))
-	}
-	var before *ebpf.Program
-	return plan.Step{
-		Text: fmt.Sprintf("tc filter %s dev %s %s pref %d handle %d bpf direct-action # %s",
-			verb, a.device, a.direction(), priority, filterHandle, a.program),
-		Do: func() error {
-			if replaces != nil {
-				// Kept for Undo; without it the new program simply stays.
-				before, _ = ebpf.NewProgramFromID(ebpf.ProgramID(replaces.Program))
-			}
-			program, fingerprint, err := l.program(a.program)
-			if err != nil {
-				return err
-			}
-			return put(program.FD(), filterName(owner, a.program, fingerprint))
-		},
-		Undo: func() error {
-			if replaces == nil {
-				return deleteFilter(h, a, priority)
-			}
-			if before == nil {
-				return nil
-			}
-			return put(before.FD(), replaces.Name)
-		},
-	}
-}
-
-func deleteFilter(h *netlink.Handle, a attachment, priority uint16) error {
-	index, err := linkIndex(h, a.device)
-	if err != nil {
-		return err
-	}
-	return h.FilterDel(&netlink.BpfFilter{FilterAttrs: netlink.FilterAttrs{LinkIndex: index,
-		Parent: a.parent(), Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: priority}})
+	return clsactFilterStep(h, a, a.freePriority(first, s), replaces, l)
 }
 
 // detachStep takes a filter away.
 func detachStep(h *netlink.Handle, a attachment, f kernel.Filter) plan.Step {
+	if f.TCX {
+		return detachTCXStep(h, a, f)
+	}
 	return plan.Step{
 		Text: fmt.Sprintf("tc filter del dev %s %s pref %d # %s", a.device, a.direction(), f.Priority, a.program),
 		Do: func() error {
@@ -200,6 +115,7 @@ func detachStep(h *netlink.Handle, a attachment, f kernel.Filter) plan.Step {
 type loader struct {
 	config   func() (bpf.Config, error)
 	names    []string
+	owner    string
 	counters func() *ebpf.Map // of the programs that are replaced, or nil
 
 	loaded      *bpf.Programs
@@ -224,12 +140,12 @@ func (l *loader) load() error {
 	if l.counters != nil {
 		old = l.counters()
 	}
-	if l.loaded, err = bpf.Load(config, old, l.names...); err != nil {
-		return err
-	}
+	known := map[string]string{}
 	l.fingerprint = map[string]string{}
 	for _, name := range l.names {
 		l.fingerprint[name] = bpf.Fingerprint(name, config)
+		known[name] = programName(l.owner, name, l.fingerprint[name])
 	}
-	return nil
+	l.loaded, err = bpf.Load(config, old, known)
+	return err
 }

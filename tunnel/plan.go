@@ -121,6 +121,7 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	config, complete := w.config(s)
 	l := &loader{
 		config:   func() (bpf.Config, error) { return configNow(h, w) },
+		owner:    w.Fan.Bridge,
 		counters: func() *ebpf.Map { return countersOf(w.Fan.Bridge, s) },
 	}
 	if w.shared() {
@@ -131,7 +132,7 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 		l.names = append(l.names, a.program)
 		link, there := s.Link(a.device)
 		fresh := !there || !s.HasClsact(link.Index)
-		if fresh && !clsact[a.device] && !w.shared() {
+		if fresh && !a.byTCX(s) && !clsact[a.device] && !w.shared() {
 			clsact[a.device] = true
 			p = append(p, clsactStep(h, a.device))
 		}
@@ -148,19 +149,19 @@ func planFilter(h *netlink.Handle, w Want, a attachment, s kernel.State, config 
 		if a.foreign {
 			first = priorityOnForeign
 		}
-		return plan.Plan{attachStep(h, a, owner, a.freePriority(first, s), nil, l)}
+		return plan.Plan{attachStep(h, a, first, nil, s, l)}
 	}
-	if complete && have.Name == filterName(owner, a.program, bpf.Fingerprint(a.program, config)) {
+	if complete && isNamed(have, owner, a.program, bpf.Fingerprint(a.program, config)) {
 		return nil
 	}
-	return plan.Plan{attachStep(h, a, owner, have.Priority, &have, l)}
+	return plan.Plan{attachStep(h, a, 0, &have, s, l)}
 }
 
 // planGuard puts a program behind those of all fans on the device that they
 // share.
 func planGuard(h *netlink.Handle, device string, s kernel.State) plan.Plan {
 	var p plan.Plan
-	l := &loader{config: func() (bpf.Config, error) { return bpf.Config{}, nil }, names: []string{bpf.Guard}}
+	l := &loader{config: func() (bpf.Config, error) { return bpf.Config{}, nil }, names: []string{bpf.Guard}, owner: guardOwner}
 	if link, there := s.Link(device); !there || !s.HasClsact(link.Index) {
 		p = append(p, clsactStep(h, device))
 	}
@@ -169,9 +170,9 @@ func planGuard(h *netlink.Handle, device string, s kernel.State) plan.Plan {
 		have, there := a.attachedAs(guardOwner, s)
 		switch {
 		case !there:
-			p = append(p, attachStep(h, a, guardOwner, priorityOfGuard, nil, l))
-		case have.Name != filterName(guardOwner, bpf.Guard, bpf.Fingerprint(bpf.Guard, bpf.Config{})):
-			p = append(p, attachStep(h, a, guardOwner, have.Priority, &have, l))
+			p = append(p, attachStep(h, a, priorityOfGuard, nil, s, l))
+		case !isNamed(have, guardOwner, bpf.Guard, bpf.Fingerprint(bpf.Guard, bpf.Config{})):
+			p = append(p, attachStep(h, a, 0, &have, s, l))
 		}
 	}
 	return p

@@ -22,7 +22,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%v is not %v", got, test.err)
 		}
 		if !test.missing {
-			if got != test.err {
+			if fmt.Sprint(got) != fmt.Sprint(test.err) {
 				t.Errorf("%v is explained as %v", test.err, got)
 			}
 			continue

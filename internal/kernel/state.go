@@ -43,8 +43,11 @@ type Link struct {
 
 // Filter is one eBPF filter at a device's way in or out.
 type Filter struct {
-	Link     int
-	Egress   bool
+	Link   int
+	Egress bool
+	// TCX says that the program is attached by tcx (Linux 6.6), which has neither
+	// priorities nor handles, and names only programs.
+	TCX      bool
 	Priority uint16
 	Handle   uint32
 	Name     string
@@ -74,6 +77,7 @@ type State struct {
 	Routes    []Route // of all tables but local
 	Clsact    []int   // indices of the links that have a clsact qdisc
 	Filters   []Filter
+	TCX       bool // the kernel can attach programs by tcx, and we may see them
 }
 
 // LookLinks reads only the links.
@@ -106,7 +110,11 @@ func Look(h *netlink.Handle) (State, error) {
 	if err := s.lookRoutes(h); err != nil {
 		return s, err
 	}
-	return s, s.lookFilters(h)
+	if err := s.lookFilters(h); err != nil {
+		return s, err
+	}
+	s.lookTCX()
+	return s, nil
 }
 
 // retry repeats a dump that a change of what is dumped has interrupted.

@@ -68,6 +68,11 @@ func (n *NS) Snapshot(t testing.TB) string {
 			}
 		}
 	}
+	attached, err := n.tcx()
+	if err != nil {
+		t.Fatalf("in %s: list programs: %v", n.Name, err)
+	}
+	all = append(all, attached...)
 	sysctls, err := n.sysctls()
 	if err != nil {
 		t.Fatalf("in %s: read sysctls: %v", n.Name, err)

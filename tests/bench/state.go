@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/fanctl/fanctl/tests/bed/wire"
@@ -168,7 +169,46 @@ func (b *bed) sent(host string) (int, error) {
 
 // mapEntries counts the entries of all eBPF maps that filters on the host use.
 func mapEntries(host string) (int, error) {
+	programs, err := attached(host)
+	if err != nil {
+		return 0, err
+	}
 	maps := map[ebpf.MapID]int{}
+	for _, id := range programs {
+		if err := addMaps(id, maps); err != nil {
+			return 0, fmt.Errorf("maps of eBPF program %d: %w", id, err)
+		}
+	}
+	sum := 0
+	for _, entries := range maps {
+		sum += entries
+	}
+	return sum, nil
+}
+
+// attached lists the programs at the host's devices, by tcx or by clsact.
+func attached(host string) (ids []ebpf.ProgramID, err error) {
+	err = inside(host, func() error {
+		devices, err := net.Interfaces()
+		if err != nil {
+			return err
+		}
+		for _, d := range devices {
+			for _, way := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+				found, err := link.QueryPrograms(link.QueryOptions{Target: d.Index, Attach: way})
+				if err != nil {
+					continue // a kernel before 6.6
+				}
+				for _, p := range found.Programs {
+					ids = append(ids, p.ID)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || len(ids) > 0 {
+		return ids, err
+	}
 	for _, device := range []string{"eth0", "fan-250", "ftun-250", "ftin-250", "ftun-ipip"} {
 		for _, way := range []string{"ingress", "egress"} {
 			out, err := exec.Command("tc", "-n", host, "filter", "show", "dev", device, way).Output()
@@ -178,19 +218,13 @@ func mapEntries(host string) (int, error) {
 			for _, id := range regexp.MustCompile(`direct-action.* id (\d+)`).FindAllSubmatch(out, -1) {
 				n, err := strconv.ParseUint(string(id[1]), 10, 32)
 				if err != nil {
-					return 0, err
+					return nil, err
 				}
-				if err := addMaps(ebpf.ProgramID(n), maps); err != nil {
-					return 0, fmt.Errorf("maps of eBPF program %d: %w", n, err)
-				}
+				ids = append(ids, ebpf.ProgramID(n))
 			}
 		}
 	}
-	sum := 0
-	for _, entries := range maps {
-		sum += entries
-	}
-	return sum, nil
+	return ids, nil
 }
 
 func addMaps(id ebpf.ProgramID, maps map[ebpf.MapID]int) error {

@@ -63,9 +63,11 @@ func (p *Programs) Close() {
 	p.Counters.Close()
 }
 
-// Load loads the named programs with the constants. They count in old if it is
-// not nil, so that replacing the programs of a fan keeps its counters.
-func Load(config Config, old *ebpf.Map, names ...string) (*Programs, error) {
+// Load loads programs with the constants; names gives the name under which the
+// kernel is to know each, of at most 14 letters, digits, points and underscores.
+// They count in old if it is not nil, so that replacing the programs of a fan
+// keeps its counters.
+func Load(config Config, old *ebpf.Map, names map[string]string) (*Programs, error) {
 	loaded := &Programs{ByName: map[string]*ebpf.Program{}}
 	if old != nil {
 		clone, err := old.Clone()
@@ -83,14 +85,15 @@ func Load(config Config, old *ebpf.Map, names ...string) (*Programs, error) {
 	return loaded, nil
 }
 
-func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config, names []string) error {
+func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config, names map[string]string) error {
 	spec, err := load()
 	if err != nil {
 		return fmt.Errorf("read eBPF object: %w", err)
 	}
 	wanted := map[string]*ebpf.ProgramSpec{}
-	for _, name := range names {
+	for name, known := range names {
 		if program, ok := spec.Programs[name]; ok {
+			program.Name = known
 			wanted[name] = program
 		}
 	}

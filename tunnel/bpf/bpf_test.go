@@ -129,7 +129,7 @@ func TestSendMapsEveryHostAsGoDoes(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, bpf.DirectSend)
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectSend: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -169,7 +169,7 @@ func TestReceiveChecksEveryHostAsGoDoes(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, bpf.DirectReceive)
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectReceive: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -212,7 +212,7 @@ func TestReceiveMergesECN(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, bpf.DirectReceive)
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectReceive: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -249,7 +249,7 @@ func TestReceiveLeavesOthersAlone(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, bpf.DirectReceive)
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectReceive: "test"})
 		if err != nil {
 			t.Error(err)
 			return

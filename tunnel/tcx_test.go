@@ -1,0 +1,95 @@
+package tunnel
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/tunnel/bpf"
+)
+
+// withTCX is a host whose kernel has tcx: the program at the underlay device is
+// attached by it.
+func withTCX(t *testing.T, w Want) kernel.State {
+	t.Helper()
+	s := built(t, w)
+	s.TCX = true
+	underlay, _ := s.Link("eth0")
+	s.Clsact = slices.DeleteFunc(s.Clsact, func(link int) bool { return link == underlay.Index })
+	config, _ := w.config(s)
+	for i, f := range s.Filters {
+		if f.Link == underlay.Index {
+			s.Filters[i] = kernel.Filter{Link: f.Link, TCX: true, Program: f.Program,
+				Name: programName("fan-250", bpf.DirectReceive, bpf.Fingerprint(bpf.DirectReceive, config))}
+		}
+	}
+	return s
+}
+
+func TestPlanWithTCX(t *testing.T) {
+	fresh := bare()
+	fresh.TCX = true
+	checkPlan(t, "vxlan", wanted(t, fan.VXLAN, fan.Device), fresh, vxlanSteps)
+	checkPlan(t, "ipip by eBPF", wanted(t, fan.IPIP, fan.EBPF), fresh, strings.Replace(directSteps, `
+tc qdisc add dev eth0 clsact
+tc filter add dev eth0 ingress pref 250 handle 1 bpf direct-action # ipip_direct_receive`, `
+bpftool net attach tcx_ingress dev eth0 # ipip_direct_receive`, 1))
+	for _, d := range []fan.Datapath{fan.EBPF, fan.Device} {
+		w := wanted(t, fan.IPIP, d)
+		checkPlan(t, d.String(), w, withTCX(t, w), "")
+		if is, there := BuiltAs(w.Fan, withTCX(t, w)); !there || is != d {
+			t.Errorf("the tunnel is built as %s, %t, want %s", is, there, d)
+		}
+	}
+	direct := wanted(t, fan.IPIP, fan.EBPF)
+	stale := withTCX(t, direct)
+	stale.Filters[3].Name = programName("fan-250", bpf.DirectReceive, "00000000")
+	checkPlan(t, "another program", direct, stale, "bpftool net replace tcx_ingress dev eth0 # ipip_direct_receive")
+	missing := withTCX(t, direct)
+	missing.Filters = missing.Filters[:3]
+	checkPlan(t, "a program missing", direct, missing, "bpftool net attach tcx_ingress dev eth0 # ipip_direct_receive")
+}
+
+// What is attached by clsact stays there: it works, and a swap loses no packet.
+func TestPlanKeepsClsact(t *testing.T) {
+	w := wanted(t, fan.IPIP, fan.EBPF)
+	s := built(t, w)
+	s.TCX = true
+	checkPlan(t, "by clsact", w, s, "")
+}
+
+func TestPlanDownWithTCX(t *testing.T) {
+	w := wanted(t, fan.IPIP, fan.EBPF)
+	s := withTCX(t, w)
+	s.Clsact = []int{2} // somebody's, made while the fan was up
+	want := "bpftool net detach tcx_ingress dev eth0 # ipip_direct_receive\nip link del ftun-250"
+	if got := withoutSettings(PlanDown(nil, w.Fan, s, Before{Known: true})); got != want {
+		t.Errorf("the plan is\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestProgramNames(t *testing.T) {
+	seen := map[string]bool{}
+	for program := range codes() {
+		name := programName("fan-250", program, "0123abcd")
+		f := kernel.Filter{TCX: true, Name: name}
+		got, ours := ownedBy("fan-250", f)
+		if len(name) > 14 || seen[name] || got != program || !ours || !isNamed(f, "fan-250", program, "0123abcd") {
+			t.Errorf("%s is called %s and taken for %s, %t", program, name, got, ours)
+		}
+		if isNamed(f, "fan-250", program, "ffffabcd") {
+			t.Errorf("%s is taken for another version", name)
+		}
+		if _, ours := ownedBy("fan-251", f); ours {
+			t.Errorf("%s is taken for another fan's", name)
+		}
+		seen[name] = true
+	}
+	for _, name := range []string{"", "cil_from_netdev", "vs_0123ab", "xx_0123ab_" + ownerHash("fan-250")} {
+		if _, ours := ownedBy("fan-250", kernel.Filter{TCX: true, Name: name}); ours {
+			t.Errorf("%s is taken for ours", name)
+		}
+	}
+}
