@@ -37,6 +37,9 @@ func PlanDown(h *netlink.Handle, f fan.Fan, s kernel.State, before Before) plan.
 			gone[inlet.Index] = true
 		}
 	}
+	if room, ok := s.Link(f.Room()); ok && isRoom(f, room) {
+		gone[room.Index] = true
+	}
 	shared, haveShared := s.Link(fan.SharedTunnel)
 	haveShared = haveShared && shared.Kind == "ipip" && shared.External
 	removeShared := haveShared && !othersOn(shared.Index, f.Bridge, s)

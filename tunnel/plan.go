@@ -30,9 +30,9 @@ func Plan(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, error) {
 		return nil, err
 	}
 	p = append(p, devices...)
+	p = append(p, planRoom(h, w, s)...)
 	p = append(p, planFilters(h, w, s)...)
 	p = append(p, planUp(h, w, s)...)
-	p = append(p, planRoom(h, w, s)...)
 	return append(p, planRoute(h, w, s)...), nil
 }
 
@@ -42,6 +42,9 @@ func planDevices(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, error) {
 		if err := w.checkOurs(l, s); err != nil {
 			return nil, err
 		}
+	}
+	if room, there := s.Link(w.Fan.Room()); there && !isRoom(w.Fan, room) {
+		return nil, foreignDevice(room)
 	}
 	switch {
 	case w.direct():
@@ -69,6 +72,10 @@ func (w Want) checkOurs(l kernel.Link, s kernel.State) error {
 	if ours {
 		return nil
 	}
+	return foreignDevice(l)
+}
+
+func foreignDevice(l kernel.Link) error {
 	return fan.Usagef("tunnel %s: a device of that name exists and is not a fan's (%s); rename or remove it", l.Name, l.Kind)
 }
 
@@ -132,7 +139,7 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 		l.names = append(l.names, a.program)
 		link, there := s.Link(a.device)
 		fresh := !there || !s.HasClsact(link.Index)
-		if fresh && !a.byTCX(s) && !clsact[a.device] && !w.shared() {
+		if fresh && !a.byTCX(s) && !clsact[a.device] && a.device != fan.SharedTunnel {
 			clsact[a.device] = true
 			p = append(p, clsactStep(h, a.device))
 		}

@@ -17,7 +17,8 @@ import (
 // asks for (net/bridge/br_if.c: update_headroom); veth ports and the ipip device,
 // which is no port, ask for none. So an ipip fan's bridge has one more port, a
 // vxlan device that is never up: it opens no socket and no packet passes, it only
-// asks. Without it everything works, slower.
+// asks. Without it everything works, slower. Should somebody bring it up, a program
+// drops what comes in.
 
 // roomPort is the port (discard, RFC 863) that the room would have if it ever was
 // up. With the overlay's own network identifier it is like no other device.
@@ -41,9 +42,6 @@ func planRoom(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	}
 	var p plan.Plan
 	l, there := s.Link(w.Fan.Room())
-	if there && !isRoom(w.Fan, l) {
-		return nil // somebody else's, and this is not worth an error
-	}
 	if !there {
 		p = append(p, addRoomStep(h, w.Fan))
 	}

@@ -12,8 +12,8 @@ func TestPlanRoom(t *testing.T) {
 	w := wanted(t, fan.IPIP, fan.Device)
 	w.Room = true
 	room := kernel.Link{Name: "ftrm-250", Kind: "vxlan", Index: 9, MAC: roomMAC(w.Fan), Master: 3}
-	foreign, loose := room, room
-	foreign.MAC, loose.Master = [6]byte{2}, 0
+	loose := room
+	loose.Master = 0
 	const add = "ip link add ftrm-250 address 16:fa:0a:00:00:2d type vxlan id 16384000 dstport 9 nolearning"
 	for name, test := range map[string]struct {
 		links      []kernel.Link
@@ -22,7 +22,6 @@ func TestPlanRoom(t *testing.T) {
 		"none":            {nil, add + "\nip link set ftrm-250 master fan-250", ""},
 		"as it should be": {[]kernel.Link{room}, "", "ip link del ftrm-250"},
 		"no port":         {[]kernel.Link{loose}, "ip link set ftrm-250 master fan-250", "ip link del ftrm-250"},
-		"somebody else's": {[]kernel.Link{foreign}, "", ""},
 	} {
 		s := bare()
 		s.Links = append(s.Links, test.links...)
@@ -38,6 +37,28 @@ func TestPlanRoom(t *testing.T) {
 		p, err := Plan(nil, without, bare())
 		if err != nil || strings.Contains(withoutSettings(p), "ftrm-") {
 			t.Errorf("%s gets a room: %v", without.Fan.Type, err)
+		}
+	}
+}
+
+// The room is closed, and somebody else's device is
+// left alone.
+func TestRoomIsClosed(t *testing.T) {
+	for d, program := range map[fan.Datapath]string{fan.EBPF: "ipip_direct_close", fan.Device: "guard"} {
+		w := wanted(t, fan.IPIP, d)
+		w.Room = true
+		p, err := Plan(nil, w, bare())
+		want := "tc qdisc add dev ftrm-250 clsact\ntc filter add dev ftrm-250 ingress pref 1 handle 1 bpf direct-action # " + program
+		if got := withoutSettings(p); err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: the plan is\n%s, %v\nwant in it\n%s", d, got, err, want)
+		}
+		s := bare()
+		s.Links = append(s.Links, kernel.Link{Name: "ftrm-250", Kind: "dummy", Index: 9})
+		if _, err := Plan(nil, w, s); err == nil || !strings.Contains(err.Error(), "ftrm-250") {
+			t.Errorf("%s: somebody else's device is taken: %v", d, err)
+		}
+		if got := withoutSettings(PlanDown(nil, w.Fan, s, Before{Known: true})); got != "" {
+			t.Errorf("%s: down of somebody else's device: %s", d, got)
 		}
 	}
 }

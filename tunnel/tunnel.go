@@ -74,16 +74,17 @@ func OwnPorts(f fan.Fan) []string {
 
 // attachments returns where the fan's programs belong.
 func (w Want) attachments() []attachment {
+	var list []attachment
 	switch {
 	case w.direct():
-		return []attachment{
+		list = []attachment{
 			{device: w.Name(), egress: true, program: bpf.DirectSend},
 			{device: w.Fan.Inlet(), egress: true, program: bpf.DirectClose},
 			{device: w.Fan.Bridge, egress: true, program: bpf.DirectDeliver},
 			{device: w.Fan.Device, program: bpf.DirectReceive, foreign: true},
 		}
 	case w.shared():
-		return []attachment{
+		list = []attachment{
 			{device: w.Name(), egress: true, program: bpf.IPIPSend},
 			{device: w.Name(), program: bpf.IPIPReceive},
 		}
@@ -93,6 +94,18 @@ func (w Want) attachments() []attachment {
 			{device: w.Name(), program: bpf.VXLANReceive},
 		}
 	}
+	if w.Room {
+		list = append(list, attachment{device: w.Fan.Room(), program: w.closes()})
+	}
+	return list
+}
+
+// closes is the program of the fan's that lets nothing pass.
+func (w Want) closes() string {
+	if w.direct() {
+		return bpf.DirectClose
+	}
+	return bpf.Guard
 }
 
 // config returns the constants of the fan's programs as far as the kernel has

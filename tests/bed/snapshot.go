@@ -129,10 +129,11 @@ func cleanRoutes(lines []string) []string {
 	return replaceAll(lines, ` expires \d+sec| nhid \d+`, "")
 }
 
-// cleanTC keeps a program's tag, the hash of its instructions. The hash at the end
-// of a filter's name is left out: it also covers device indices.
+// cleanTC keeps a program's tag, the hash of its instructions. The hashes in
+// the names of filter and program are left out: they also cover device indices.
 func cleanTC(lines []string) []string {
 	lines = replaceAll(lines, ` id \d+ `, " ")
+	lines = replaceAll(lines, `( name [a-z]{2})_[0-9a-f]{6}_`, "${1}_")
 	return replaceAll(lines, `( \S+/\w+)/[0-9a-f]{8} `, "$1 ")
 }
 
