@@ -1,0 +1,71 @@
+package host
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fanctl/fanctl/fan"
+)
+
+// Down finds the fan by its overlay, and what else was said must not contradict.
+func TestTarget(t *testing.T) {
+	s := withFan(t, withFan(t, plain(), "fan-250", ipipAlias+" fwd=0"), "mine", vxlanAlias)
+	for _, test := range []struct{ underlay, overlay, bridge, words string }{
+		{"eth0/16", "250.0.0.0/8", "fan-250", ""},
+		{"default/16", "250.0.0.0/8", "fan-250", ""}, // whatever device has the default route now
+		{"10.0.0.0/16", "250.0.0.0/8", "fan-250", ""},
+		{"10.0.7.7/16", "250.0.0.0/8", "fan-250", ""}, // the host's address may have changed
+		{"eth1/24", "240.9.0.0/16", "mine", ""},
+		{"eth1/16", "250.0.0.0/8", "", "eth1/16 250.0.0.0/8 10.0.0.0/16 eth0"},
+		{"eth0/24", "250.0.0.0/8", "", "eth0/24 250.0.0.0/8 10.0.0.0/16"},
+		{"10.1.0.0/16", "250.0.0.0/8", "", "10.1.0.0/16 250.0.0.0/8 10.0.0.0/16"},
+	} {
+		r := request(t, test.underlay, test.overlay, nil)
+		f, facts, up, err := target(DownRequest{Underlay: r.Underlay, Overlay: r.Overlay}, s)
+		checkRefused(t, test.overlay+" over "+test.underlay, err, test.words)
+		if test.words == "" && (!up || f.Bridge != test.bridge || facts.ForwardingOff != (test.bridge == "fan-250")) {
+			t.Errorf("%s over %s is %s, %+v, %t; want %s", test.overlay, test.underlay, f.Bridge, facts, up, test.bridge)
+		}
+	}
+}
+
+// Of a fan that is not up there may be leftovers: those of the fan that these
+// networks would make here.
+func TestTargetOfFanThatIsNotUp(t *testing.T) {
+	r := request(t, "eth0/16", "250.0.0.0/8", nil)
+	f, _, up, err := target(DownRequest{Underlay: r.Underlay, Overlay: r.Overlay}, withFan(t, plain(), "mine", vxlanAlias))
+	if err != nil || up || f.Alias() != ipipAlias || f.Bridge != "fan-250" {
+		t.Errorf("it is %s, %s, %t, %v; want %s", f.Bridge, f.Alias(), up, err, ipipAlias)
+	}
+	r = request(t, "eth7/16", "250.0.0.0/8", nil)
+	_, _, _, err = target(DownRequest{Underlay: r.Underlay, Overlay: r.Overlay}, plain())
+	checkRefused(t, "no such device", err, "eth7")
+}
+
+func TestOthersThan(t *testing.T) {
+	s := withFan(t, withFan(t, plain(), "fan-250", ipipAlias), "mine", vxlanAlias+" tables=nat")
+	others := othersThan(fanOf(t, "fan-250", ipipAlias), s)
+	if len(others) != 1 || others[0].Fan.Bridge != "mine" || len(others[0].Facts.Tables) != 1 {
+		t.Errorf("the other fans are %+v, want mine with its facts", others)
+	}
+}
+
+func TestInUseError(t *testing.T) {
+	text := (&InUseError{"fan-250", []string{"veth1", "veth2"}}).Error()
+	for _, word := range []string{"fan-250", "veth1, veth2", "--force"} {
+		if !strings.Contains(text, word) {
+			t.Errorf("%q does not name %s", text, word)
+		}
+	}
+}
+
+func TestSomePeerIsNotThisHost(t *testing.T) {
+	f := fan.Fan{Mapping: networks(t, "10.0.0.4/30", "250.0.0.0/8")}
+	for host, want := range map[string]string{"10.0.0.5": "10.0.0.6", "10.0.0.6": "10.0.0.5"} {
+		f.Host = netip.MustParseAddr(host)
+		if got := somePeer(f).String(); got != want {
+			t.Errorf("the peer of %s is %s, want %s", host, got, want)
+		}
+	}
+}
