@@ -54,7 +54,7 @@ func ParseAlias(bridge, s string) (f Fan, extra map[string]string, err error) {
 			return Fan{}, nil, fmt.Errorf("%w: word %q", ErrNotAlias, word)
 		}
 		if key == "underlay" || key == "overlay" {
-			networks[key], err = parseNetwork(value)
+			networks[key], err = netip.ParsePrefix(value)
 		} else if known, failed := f.setWord(key, value); known {
 			err = failed
 		} else {

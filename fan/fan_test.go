@@ -44,6 +44,7 @@ func TestFan(t *testing.T) {
 		{"tunnel by eBPF", ipip.Tunnel(EBPF), "ftun-250"},
 		{"tunnel of vxlan", vxlan.Tunnel(Device), "ftun-250"},
 		{"inlet", ipip.Inlet(), "ftin-250"},
+		{"room", ipip.Room(), "ftrm-250"},
 	} {
 		if test.got != test.want {
 			t.Errorf("%s is %s, want %s", test.what, test.got, test.want)
@@ -70,6 +71,8 @@ func TestValidate(t *testing.T) {
 		"device with spaces": {func(f *Fan) { f.Device = "a b" }, `"a b"`},
 		"no bridge":          {func(f *Fan) { f.Bridge = "" }, "empty"},
 		"long bridge":        {func(f *Fan) { f.Bridge = "1234567890123456" }, "1234567890123456 16 15"},
+		"least MTU":          {func(f *Fan) { f.MTU = 576 }, ""},
+		"most MTU":           {func(f *Fan) { f.MTU = 65535 }, ""},
 		"small MTU":          {func(f *Fan) { f.MTU = 575 }, "575 576"},
 		"large MTU":          {func(f *Fan) { f.MTU = 65536 }, "65536 65535"},
 		"port of ipip":       {func(f *Fan) { f.Port = 8472 }, "8472 vxlan"},
@@ -141,6 +144,8 @@ func TestNotAlias(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := []string{"", " ", "my bridge", "fan2" + good[4:], "fan1", good + " word", good + " port=x", good + " port=1", good + " datapath=x"}
+	vxlan := strings.Replace(good, "ipip", "vxlan", 1)
+	bad = append(bad, vxlan, vxlan+" port=0", vxlan+" port=74008", vxlan+" port=8472 datapath=ebpf", strings.Replace(good, "10.0.3.4", "::1", 1))
 	for word := range strings.FieldsSeq(good[5:]) {
 		key, value, _ := strings.Cut(word, "=")
 		bad = append(bad, strings.Replace(good, " "+word, "", 1), strings.Replace(good, word, key+"="+value+"x/", 1))

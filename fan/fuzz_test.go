@@ -8,12 +8,13 @@ import (
 )
 
 // checkParsed holds for every parser: what it takes prints as something that it
-// takes for the same, and what it refuses is answered with one line.
+// takes for the same, and what it refuses is answered with one line that shows it.
 func checkParsed(t *testing.T, s string, parse func(string) (string, error)) {
 	t.Helper()
 	text, err := parse(s)
 	if err != nil {
 		checkUsage(t, s, err, "")
+		checkNames(t, s, err)
 		return
 	}
 	if again, err := parse(text); err != nil || again != text {

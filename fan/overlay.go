@@ -3,7 +3,6 @@ package fan
 import (
 	"net/netip"
 	"strconv"
-	"strings"
 )
 
 // ParseOverlay reads an overlay: a network such as 250.0.0.0/8, or the first
@@ -12,7 +11,7 @@ func ParseOverlay(s string) (netip.Prefix, error) {
 	if n, err := strconv.ParseUint(s, 10, 8); err == nil && s == strconv.FormatUint(n, 10) {
 		s += ".0.0.0/8"
 	}
-	p, err := parseNetwork(s)
+	p, err := netip.ParsePrefix(s)
 	if err != nil {
 		return netip.Prefix{}, Usagef("overlay %q is not an IPv4 network; use one such as 250.0.0.0/8 or just 250", s)
 	}
@@ -20,14 +19,4 @@ func ParseOverlay(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	return p, nil
-}
-
-// parseNetwork reads ADDRESS/BITS. netip allows neither leading zeros nor IPv6
-// zones here.
-func parseNetwork(s string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(strings.TrimSpace(s))
-	if err == nil && !p.Addr().Is4() {
-		err = ErrUsage
-	}
-	return p, err
 }

@@ -2,6 +2,7 @@ package fan
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -53,7 +54,7 @@ func TestWords(t *testing.T) {
 		{"overlay", parsed(ParseOverlay), map[string]string{"250": "250.0.0.0/8", "250.0.0.0/8": "250.0.0.0/8", "1": "1.0.0.0/8",
 			"10.254.0.0/16": "10.254.0.0/16"},
 			[]string{"", "0", "127", "224", "256", "0250", "-1", "250.0.0.0", "250.0.0.0/", "250.0.0.0/33", "250.0.0.0/08", "250.1.0.0/8",
-				"250.0.0.0/8/8", "250.0.0/8", "eth0/8", "::/8", "::ffff:250.0.0.0/104", "250.0.0.0/0"}},
+				"250.0.0.0/8/8", " 250.0.0.0/8", "250.0.0.0/8\n", "250.0.0/8", "eth0/8", "::/8", "::ffff:250.0.0.0/104", "250.0.0.0/0"}},
 	} {
 		for in, want := range test.taken {
 			if got, err := test.parse(in); err != nil || got != want {
@@ -63,7 +64,17 @@ func TestWords(t *testing.T) {
 		for _, in := range test.refused {
 			_, err := test.parse(in)
 			checkUsage(t, test.name+" "+in, err, test.name[:3])
+			checkNames(t, in, err)
 		}
+	}
+}
+
+// checkNames fails the test unless the error shows the input, quoted or as it is.
+func checkNames(t testing.TB, in string, err error) {
+	t.Helper()
+	quoted := strconv.Quote(in)
+	if err == nil || !strings.Contains(err.Error(), quoted[1:len(quoted)-1]) && in != "" {
+		t.Errorf("error %q does not show %s", err, quoted)
 	}
 }
 
@@ -120,6 +131,7 @@ func TestParseUnderlay(t *testing.T) {
 		"10.0.0.01/16", "a b/16", "fd00::1/16", "fd00::1", "eth0\n/16", "1234567890123456/16", "::ffff:10.0.0.1/16"} {
 		_, err := ParseUnderlay(in)
 		checkUsage(t, "underlay "+in, err, "underlay 10.0.0.0/16 eth0/16")
+		checkNames(t, in, err)
 	}
 }
 
