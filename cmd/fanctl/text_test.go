@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/host"
+	"github.com/fanctl/fanctl/internal/plan"
+)
+
+// broken is a pipe whose reader has gone.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestUpSaysWhatTheHostHas(t *testing.T) {
+	for name, p := range map[string]plan.Plan{"up": {{Text: "ip link set fan-250 up"}}, "up-already": nil} {
+		var text strings.Builder
+		for _, s := range statuses(t) {
+			if err := printUp(&text, host.Result{Fan: s.Fan, Plan: p}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		checkGolden(t, name, text.String())
+	}
+}
+
+func TestPlanPrintsAsCommands(t *testing.T) {
+	var out bytes.Buffer
+	p := plan.Plan{{Text: "ip link set fan-250 up"}, {Text: "iptables -N A\niptables -N B"}}
+	if err := printPlan(&out, p); err != nil || out.String() != "ip link set fan-250 up\niptables -N A\niptables -N B\n" {
+		t.Errorf("the plan prints as\n%s, %v", out.String(), err)
+	}
+	out.Reset()
+	if err := printPlan(&out, nil); err != nil || out.Len() > 0 {
+		t.Errorf("an empty plan prints as %q, %v", out.String(), err)
+	}
+}
+
+// What can't be written is a failure, so that a script does not take half a list
+// for the whole.
+func TestPrintingFails(t *testing.T) {
+	list := statuses(t)
+	for name, err := range map[string]error{
+		"plan": printPlan(broken{}, plan.Plan{{Text: "a"}}), "up": printUp(broken{}, host.Result{Fan: list[0].Fan}),
+		"table": showTable(broken{}, list), "JSON": showJSON(broken{}, list),
+	} {
+		if !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("%s: error %v, want the writer's", name, err)
+		}
+	}
+}
+
+// A failure that is not the input's is exit code 1.
+func TestFailure(t *testing.T) {
+	var errOut bytes.Buffer
+	if code := run([]string{"fanctl", "show"}, broken{}, &errOut); code != exitFailure || errOut.String() != "fanctl: broken pipe\n" {
+		t.Errorf("exit code %d, %q; want 1 and one line", code, errOut.String())
+	}
+	errOut.Reset()
+	t.Setenv(failAfter, "x")
+	if code := run([]string{"fanctl", "show"}, broken{}, &errOut); code != exitUsage || strings.Count(errOut.String(), "\n") != 1 {
+		t.Errorf("exit code %d, %q; want 2 and one line", code, errOut.String())
+	}
+}
+
+func TestRequestOfUp(t *testing.T) {
+	var got host.Request
+	app := newApp(&bytes.Buffer{}, &bytes.Buffer{})
+	up := app.Command("up")
+	for line, want := range map[string]host.Request{
+		"-u eth0/24 -o 250": {Type: fan.IPIP},
+		"-u eth0/24 -o 250.0.0.0/8 --type vxlan --port 4790 --bridge mine --no-nat --mtu 1300": {
+			Type: fan.VXLAN, Port: 4790, Bridge: "mine", NoNAT: true, MTU: 1300},
+		"--overlay 250 --underlay eth0/24 --datapath ebpf": {Type: fan.IPIP, Datapath: fan.EBPF},
+	} {
+		up.Action = func(c *cli.Context) (err error) {
+			got, err = upRequest(c)
+			return err
+		}
+		want.Underlay, want.Overlay = fan.UnderlaySpec{Device: "eth0", Bits: 24}, netip.MustParsePrefix("250.0.0.0/8")
+		if err := app.Run(append([]string{"fanctl", "up"}, strings.Fields(line)...)); err != nil || got != want {
+			t.Errorf("up %s asks for\n%+v, %v; want\n%+v", line, got, err, want)
+		}
+	}
+}
