@@ -24,55 +24,67 @@ const mainTable = unix.RT_TABLE_MAIN
 // before it. Programs are attached before a device is up, so that no packet
 // passes unchecked.
 func Plan(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, error) {
-	var p plan.Plan
-	devices, err := planDevices(h, w, s)
-	if err != nil {
+	if err := w.checkDevices(s); err != nil {
 		return nil, err
 	}
-	p = append(p, devices...)
+	p, s := planStale(h, w, s)
+	p = append(p, planDevices(h, w, s)...)
 	p = append(p, planRoom(h, w, s)...)
 	p = append(p, planFilters(h, w, s)...)
 	p = append(p, planUp(h, w, s)...)
 	return append(p, planRoute(h, w, s)...), nil
 }
 
-func planDevices(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, error) {
+// planStale takes away the tunnel's device if it is from when the host had
+// another address or the fan another port, and returns the state that is left:
+// with a device go its filters and routes.
+func planStale(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, kernel.State) {
 	l, there := s.Link(w.Name())
-	if there {
-		if err := w.checkOurs(l, s); err != nil {
-			return nil, err
-		}
+	if !there || w.shared() || l.MAC == w.Fan.TunnelMAC() && l.Port == w.Fan.Port {
+		return nil, s
 	}
-	if room, there := s.Link(w.Fan.Room()); there && !isRoom(w.Fan, room) {
-		return nil, foreignDevice(room)
+	gone := []int{l.Index}
+	if inlet, ok := s.Link(w.Fan.Inlet()); ok && w.direct() {
+		gone = append(gone, inlet.Index)
 	}
+	return plan.Plan{deleteLinkStep(h, w.Name())}, s.Without(gone...)
+}
+
+func planDevices(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
+	l, there := s.Link(w.Name())
 	switch {
 	case w.direct():
-		return planPair(h, w, l, there, s), nil
+		return planPair(h, w, l, there, s)
 	case w.shared():
-		return planShared(h, w, l, there), nil
+		return planShared(h, w, l, there)
 	default:
-		return planVXLAN(h, w, l, there), nil
+		return planVXLAN(h, w, l, there)
 	}
 }
 
-// checkOurs returns an error if the device of the fan tunnel's name is somebody
-// else's.
-func (w Want) checkOurs(l kernel.Link, s kernel.State) error {
-	ours := false
+// checkDevices returns an error if a device with the name of one of the fan
+// tunnel's is somebody else's.
+func (w Want) checkDevices(s kernel.State) error {
+	if l, there := s.Link(w.Name()); there && !w.isTunnel(l, s) {
+		return foreignDevice(l)
+	}
+	if l, there := s.Link(w.Fan.Room()); there && !isRoom(w.Fan, l) {
+		return foreignDevice(l)
+	}
+	return nil
+}
+
+// isTunnel says whether the device of the fan tunnel's name is one.
+func (w Want) isTunnel(l kernel.Link, s kernel.State) bool {
 	switch {
 	case w.direct():
 		_, inlet := s.Link(w.Fan.Inlet())
-		ours = l.Kind == "veth" && inlet && l.MAC[1] == w.Fan.TunnelMAC()[1]
+		return l.Kind == "veth" && inlet && l.MAC[1] == w.Fan.TunnelMAC()[1]
 	case w.shared():
-		ours = l.Kind == "ipip" && l.External
+		return l.Kind == "ipip" && l.External
 	default:
-		ours = l.Kind == "vxlan" && l.External
+		return l.Kind == "vxlan" && l.External
 	}
-	if ours {
-		return nil
-	}
-	return foreignDevice(l)
 }
 
 func foreignDevice(l kernel.Link) error {
@@ -80,17 +92,13 @@ func foreignDevice(l kernel.Link) error {
 }
 
 func planVXLAN(h *netlink.Handle, w Want, l kernel.Link, there bool) plan.Plan {
-	var p plan.Plan
-	if there && (l.Port != w.Fan.Port || l.MAC != w.Fan.TunnelMAC()) {
-		p, there = append(p, deleteLinkStep(h, w.Name())), false
+	switch {
+	case !there:
+		return plan.Plan{addVXLANStep(h, w), addVNIStep(h, w)}
+	case !hasVNI(l.Index, fan.VNI(w.Fan.Mapping.Overlay())):
+		return plan.Plan{addVNIStep(h, w)}
 	}
-	if !there {
-		return append(p, addVXLANStep(h, w), addVNIStep(h, w))
-	}
-	if !hasVNI(l.Index, fan.VNI(w.Fan.Mapping.Overlay())) {
-		p = append(p, addVNIStep(h, w))
-	}
-	return p
+	return nil
 }
 
 func planShared(h *netlink.Handle, w Want, l kernel.Link, there bool) plan.Plan {
@@ -105,13 +113,10 @@ func planShared(h *netlink.Handle, w Want, l kernel.Link, there bool) plan.Plan 
 }
 
 func planPair(h *netlink.Handle, w Want, l kernel.Link, there bool, s kernel.State) plan.Plan {
-	var p plan.Plan
-	if there && l.MAC != w.Fan.TunnelMAC() {
-		p, there = append(p, deleteLinkStep(h, w.Name())), false
-	}
 	if !there {
-		return append(p, addPairStep(h, w), arpOffStep(h, w.Name()))
+		return plan.Plan{addPairStep(h, w), arpOffStep(h, w.Name())}
 	}
+	var p plan.Plan
 	if !l.NoARP {
 		p = append(p, arpOffStep(h, w.Name()))
 	}
@@ -209,45 +214,40 @@ func planUp(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	}
 	var p plan.Plan
 	for _, name := range names {
-		p = append(p, planSettings(w, name)...)
+		p = append(p, planSettings(w, name, s)...)
 	}
 	bridge, _ := s.Link(w.Fan.Bridge)
 	if port != "" {
-		if l, there := s.Link(port); !there || bridge.Index == 0 || l.Master != bridge.Index || planRemakes(w, s) {
+		if l, there := s.Link(port); !there || bridge.Index == 0 || l.Master != bridge.Index {
 			p = append(p, masterStep(h, port, w.Fan.Bridge))
 		}
-		if l, _ := s.Link(port); w.direct() && (!l.Closed || planRemakes(w, s)) {
+		if l, _ := s.Link(port); w.direct() && !l.Closed {
 			p = append(p, closeInletStep(h, port))
 		}
 	}
 	for _, name := range names {
-		if l, there := s.Link(name); !there || !l.Up || planRemakes(w, s) {
+		if l, there := s.Link(name); !there || !l.Up {
 			p = append(p, upStep(h, name))
 		}
 	}
 	return p
 }
 
-// planRemakes says whether the plan replaces the tunnel's device.
-func planRemakes(w Want, s kernel.State) bool {
-	l, there := s.Link(w.Name())
-	if !there || w.shared() {
-		return !there
-	}
-	return l.MAC != w.Fan.TunnelMAC() || (w.Fan.Type == fan.VXLAN && l.Port != w.Fan.Port)
-}
-
 // planSettings returns the settings of the tunnel's own devices: IPv6 never
 // uses them, and no redirects are sent for a way that only this host knows. The
 // kernel's own look at the source (RFC 3704) is off: the programs have looked
-// closer, and it costs a route lookup a packet.
-func planSettings(w Want, device string) plan.Plan {
+// closer, and it costs a route lookup a packet. A device that is yet to be made has
+// none of them, whatever one of its name has now.
+func planSettings(w Want, device string, s kernel.State) plan.Plan {
 	settings := []sysctl.Setting{{Path: "net/ipv6/conf/" + device + "/disable_ipv6", Value: "1", Optional: true}}
 	if w.Fan.Type == fan.IPIP && device == w.Name() {
 		settings = append(settings,
 			sysctl.Setting{Path: "net/ipv4/conf/" + device + "/rp_filter", Value: "0"},
 			sysctl.Setting{Path: "net/ipv4/conf/" + device + "/send_redirects", Value: "0"},
 			sysctl.Setting{Path: "net/ipv4/conf/" + device + "/forwarding", Value: "1"})
+	}
+	if _, there := s.Link(device); !there {
+		return sysctl.Diff(settings, nil)
 	}
 	return sysctl.Plan(settings)
 }
@@ -258,7 +258,7 @@ func planRoute(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	if !needed {
 		return nil
 	}
-	if link.Index != 0 && !planRemakes(w, s) && slices.Contains(s.Routes, want) {
+	if link.Index != 0 && slices.Contains(s.Routes, want) {
 		return nil
 	}
 	stale := slices.ContainsFunc(s.Routes, func(r kernel.Route) bool {

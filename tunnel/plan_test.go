@@ -45,6 +45,11 @@ func withoutSettings(p plan.Plan) string {
 	return strings.Join(lines, "\n")
 }
 
+func changed(s kernel.State, change func(*kernel.State)) kernel.State {
+	change(&s)
+	return s
+}
+
 func checkPlan(t *testing.T, what string, w Want, s kernel.State, want string) {
 	t.Helper()
 	p, err := Plan(nil, w, s)
@@ -103,8 +108,13 @@ func built(t *testing.T, w Want) kernel.State {
 	t.Helper()
 	s := bare()
 	tunnel := kernel.Link{Name: w.Name(), Kind: "veth", Index: 4, MTU: 1480, MAC: w.Fan.TunnelMAC(), NoARP: true, Up: true, Ethernet: true}
-	if w.shared() {
+	switch {
+	case w.shared():
 		tunnel = kernel.Link{Name: w.Name(), Kind: "ipip", Index: 4, MTU: 1480, External: true, Up: true}
+	case w.Fan.Type == fan.VXLAN:
+		// The machine is asked for the device's network identifiers, and has none at that index.
+		tunnel = kernel.Link{Name: w.Name(), Kind: "vxlan", Index: 1 << 20, MTU: maxVXLANMTU, MAC: w.Fan.TunnelMAC(), Master: 3,
+			Up: true, Ethernet: true, External: true, Port: w.Fan.Port}
 	}
 	s.Links = append(s.Links, tunnel)
 	if w.direct() {
@@ -126,17 +136,23 @@ func built(t *testing.T, w Want) kernel.State {
 				Name: filterName(guardOwner, bpf.Guard, bpf.Fingerprint(bpf.Guard, bpf.Config{}))})
 		}
 	}
-	route, _ := w.route(4)
-	s.Routes = []kernel.Route{route}
+	if route, needed := w.route(4); needed {
+		s.Routes = []kernel.Route{route}
+	}
 	return s
 }
 
+// everyWay is the fan in each way that it can be built.
+func everyWay(t *testing.T) []Want {
+	t.Helper()
+	return []Want{wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.IPIP, fan.Device), wanted(t, fan.VXLAN, fan.Device)}
+}
+
 func TestPlanOfWhatIsThere(t *testing.T) {
-	for _, d := range []fan.Datapath{fan.EBPF, fan.Device} {
-		w := wanted(t, fan.IPIP, d)
-		checkPlan(t, d.String(), w, built(t, w), "")
-		if is, there := BuiltAs(w.Fan, built(t, w)); !there || is != d {
-			t.Errorf("the tunnel is built as %s, %t, want %s", is, there, d)
+	for _, w := range everyWay(t) {
+		checkPlan(t, w.Name(), w, built(t, w), "")
+		if is, there := BuiltAs(w.Fan, built(t, w)); !there || is != w.Datapath {
+			t.Errorf("%s is built as %s, %t, want %s", w.Name(), is, there, w.Datapath)
 		}
 		if _, there := BuiltAs(w.Fan, bare()); there {
 			t.Error("a bare host has the tunnel")
@@ -189,7 +205,7 @@ func TestPlanRefusesForeignDevice(t *testing.T) {
 
 // The bridge takes its filters with it when it goes.
 func TestPlanDown(t *testing.T) {
-	direct, shared := wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.IPIP, fan.Device)
+	direct, shared, vxlan := wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.IPIP, fan.Device), wanted(t, fan.VXLAN, fan.Device)
 	for name, test := range map[string]struct {
 		w      Want
 		state  kernel.State
@@ -206,6 +222,21 @@ tc filter del dev eth0 ingress pref 13 # ipip_direct_receive
 ip link del ftun-250`},
 		"ipip by device": {shared, built(t, shared), Before{Known: true}, `
 ip link del ftun-ipip`},
+		"vxlan": {vxlan, built(t, vxlan), Before{Known: true}, `
+ip link del ftun-250`},
+		"ended before a filter": {direct, changed(bare(), func(s *kernel.State) { s.Clsact = []int{2} }), Before{Known: true}, `
+tc qdisc del dev eth0 clsact`},
+		"no record":                      {direct, changed(bare(), func(s *kernel.State) { s.Clsact = []int{2} }), Before{}, ""},
+		"ended before a filter of vxlan": {vxlan, changed(bare(), func(s *kernel.State) { s.Clsact = []int{2} }), Before{Known: true}, ""},
+		"somebody's filter stays": {direct, changed(built(t, direct), func(s *kernel.State) {
+			s.Filters = append(s.Filters, kernel.Filter{Link: 2, Priority: 1, Name: "somebody's"})
+		}), Before{Known: true}, `
+tc filter del dev eth0 ingress pref 13 # ipip_direct_receive
+ip link del ftun-250`},
+		"somebody's devices stay": {direct, changed(bare(), func(s *kernel.State) {
+			s.Links = append(s.Links, kernel.Link{Name: "ftun-250", Kind: "veth", Index: 4, MAC: [6]byte{2, 0x42}},
+				kernel.Link{Name: fan.SharedTunnel, Kind: "ipip", Index: 5})
+		}), Before{Known: true}, ""},
 	} {
 		if got := withoutSettings(PlanDown(nil, test.w.Fan, test.state, test.before)); got != strings.TrimSpace(test.want) {
 			t.Errorf("%s: the plan is\n%s\nwant\n%s", name, got, test.want)

@@ -31,9 +31,11 @@ func roomMAC(f fan.Fan) [6]byte {
 	return mac
 }
 
-// isRoom says whether a device is the fan's room.
+// isRoom says whether a device is the fan's room. One from when the host had
+// another address is as good.
 func isRoom(f fan.Fan, l kernel.Link) bool {
-	return l.Name == f.Room() && l.Kind == "vxlan" && l.MAC == roomMAC(f)
+	mac := roomMAC(f)
+	return l.Name == f.Room() && l.Kind == "vxlan" && l.MAC[0] == mac[0] && l.MAC[1] == mac[1]
 }
 
 func planRoom(h *netlink.Handle, w Want, s kernel.State) plan.Plan {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -262,6 +263,23 @@ func (s State) HasClsact(link int) bool {
 		}
 	}
 	return false
+}
+
+// Without returns the state as it is when the links of those indices, and what is
+// on them, have gone.
+func (s State) Without(links ...int) State {
+	gone := func(link int) bool { return slices.Contains(links, link) }
+	s.Links = without(s.Links, func(l Link) bool { return gone(l.Index) })
+	s.Addresses = without(s.Addresses, func(a Address) bool { return gone(a.Link) })
+	s.Routes = without(s.Routes, func(r Route) bool { return gone(r.Link) })
+	s.Clsact = without(s.Clsact, gone)
+	s.Filters = without(s.Filters, func(f Filter) bool { return gone(f.Link) })
+	return s
+}
+
+// without returns a list of its own.
+func without[T any](list []T, gone func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(list), gone)
 }
 
 // DefaultDevices returns the names of the devices that hold a default route in

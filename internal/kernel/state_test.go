@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -136,5 +137,27 @@ func TestIsGone(t *testing.T) {
 		if got := IsGone(test.err); got != test.gone {
 			t.Errorf("%v: gone %t, want %t", test.err, got, test.gone)
 		}
+	}
+}
+
+func TestStateWithoutLinks(t *testing.T) {
+	at := func(link int) State {
+		return State{
+			Links: []Link{{Index: link}}, Addresses: []Address{{Link: link}}, Routes: []Route{{Link: link}}, Clsact: []int{link},
+			Filters: []Filter{{Link: link}},
+		}
+	}
+	all, want := at(1), at(2)
+	for _, link := range []int{2, 3} {
+		more := at(link)
+		all.Links, all.Addresses, all.Routes = append(all.Links, more.Links...), append(all.Addresses, more.Addresses...), append(all.Routes, more.Routes...)
+		all.Clsact, all.Filters = append(all.Clsact, more.Clsact...), append(all.Filters, more.Filters...)
+	}
+	all.TCX, want.TCX = true, true
+	if got := all.Without(1, 3); !reflect.DeepEqual(got, want) {
+		t.Errorf("what is left is %+v, want %+v", got, want)
+	}
+	if len(all.Links) != 3 || all.Links[0].Index != 1 || all.Filters[0].Link != 1 {
+		t.Errorf("the state itself has become %+v", all)
 	}
 }
