@@ -16,7 +16,8 @@ import (
 const udpTable = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
  1170: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 15563 2 0000000000000000 0
  9589: 00000000:2118 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 42042 2 0000000000000000 0
- 9590: 0100007F:1F90 0A000001:0050
+ 9590: 0100007F:1F90 0A000001:0050 07 00000000:00000000 00:00000000 00000000 0 0
+ 9591: 0100007F:1F91 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 99
 `
 
 func TestSocketOn(t *testing.T) {
@@ -24,7 +25,7 @@ func TestSocketOn(t *testing.T) {
 	if err := os.WriteFile(file, []byte(udpTable), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for port, want := range map[uint16]string{53: "15563", 8472: "42042", 8080: "" /* cut off */, 80: "" /* the other end's */, 5353: ""} {
+	for port, want := range map[uint16]string{53: "15563", 8472: "42042", 8080: "" /* cut off */, 8081: "99", 80: "" /* the other end's */, 5353: ""} {
 		if inode, found := socketOn(file, port); inode != want || found != (want != "") {
 			t.Errorf("port %d has socket %q, %t; want %q", port, inode, found, want)
 		}

@@ -53,7 +53,7 @@ func TestResolveRefuses(t *testing.T) {
 		change            func(*Request)
 		words             string
 	}{
-		{"eth7/16", "250.0.0.0/8", nil, "eth7/16 eth7 eth0, eth1, docker0, wg0"},
+		{"eth7/16", "250.0.0.0/8", nil, "eth7/16 there device eth7"},
 		{"172.31.0.0/16", "250.0.0.0/8", nil, "172.31.0.0/16 10.0.0.45/16"},
 		{"eth0/16", "250.0.0.0/16", nil, "10.0.0.0/16 250.0.0.0/16 longer"},
 		{"eth0/16", "10.0.0.0/8", nil, "10.0.0.0/16 10.0.0.0/8"},
@@ -72,6 +72,21 @@ func TestResolveRefusesWithoutDefaultRoute(t *testing.T) {
 	s.Routes = nil
 	_, err := resolve(request(t, "default/16", "250.0.0.0/8", nil), s)
 	checkRefused(t, "no default route", err, "default/16 route")
+}
+
+func TestOnlyDefaultRoute(t *testing.T) {
+	s := plain()
+	s.Routes = s.Routes[1:]
+	f, err := resolve(request(t, "default/24", "240.9.0.0/16", nil), s)
+	if err != nil || f.Device != "eth1" {
+		t.Errorf("default is %s, %v; want eth1", f.Device, err)
+	}
+}
+
+func TestDeviceNames(t *testing.T) {
+	if got, want := deviceNames(plain()), "eth0, eth1, docker0, wg0"; got != want {
+		t.Errorf("the devices are %q, want %q", got, want)
+	}
 }
 
 // A device whose MTU leaves less than every host must take can't carry a fan.
