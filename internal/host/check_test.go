@@ -53,6 +53,11 @@ func TestCheckHost(t *testing.T) {
 			s.Routes = append(s.Routes, kernel.Route{Destination: netip.MustParsePrefix(prefix), Link: 5, Table: 51820})
 		}
 	}
+	dead := func(prefix string) func(*kernel.State) {
+		return func(s *kernel.State) {
+			s.Routes = append(s.Routes, kernel.Route{Dead: "blackhole", Destination: netip.MustParsePrefix(prefix), Table: unix.RT_TABLE_MAIN})
+		}
+	}
 	for name, test := range map[string]struct {
 		change func(*kernel.State)
 		words  string
@@ -66,9 +71,13 @@ func TestCheckHost(t *testing.T) {
 		"a foreign bridge": {func(s *kernel.State) {
 			s.Links = append(s.Links, kernel.Link{Name: "fan-250", Kind: "bridge", Index: 9, MAC: [6]byte{2}})
 		}, "fan-250 bridge --bridge"},
-		"a route around it": {taken("240.0.0.0/4"), "250.0.0.0/8 240.0.0.0/4 wg0"},
-		"a route inside":    {taken("250.7.0.0/16"), "250.0.0.0/8 250.7.0.0/16 wg0"},
-		"a route beside it": {taken("251.0.0.0/8"), ""},
+		"a route around it":        {taken("240.0.0.0/4"), "250.0.0.0/8 240.0.0.0/4 wg0"},
+		"a route inside":           {taken("250.7.0.0/16"), "250.0.0.0/8 250.7.0.0/16 wg0"},
+		"a route beside it":        {taken("251.0.0.0/8"), ""},
+		"a blackhole in its place": {dead("250.0.0.0/8"), "250.0.0.0/8 blackhole"},
+		"a blackhole inside":       {dead("250.7.0.0/16"), "250.0.0.0/8 blackhole 250.7.0.0/16"},
+		"a blackhole around it":    {dead("240.0.0.0/4"), ""},
+		"a blackhole beside it":    {dead("251.0.0.0/8"), ""},
 		"an address": {func(s *kernel.State) {
 			s.Addresses = append(s.Addresses, kernel.Address{Prefix: netip.MustParsePrefix("250.1.2.3/32"), Link: 4})
 		}, "250.0.0.0/8 250.1.2.3/32 docker0"},

@@ -189,6 +189,8 @@ func checkAgainst(f, other fan.Fan) error {
 }
 
 // taken returns the host's addresses and routes, those of the fan itself aside.
+// Of the routes that lead nowhere it is those that would come before the fan's own
+// or in its place; around it they are no harm.
 func taken(f fan.Fan, s kernel.State) []fan.Taken {
 	own := map[int]bool{}
 	for _, name := range append(tunnel.OwnPorts(f), f.Bridge, fan.SharedTunnel) {
@@ -205,6 +207,9 @@ func taken(f fan.Fan, s kernel.State) []fan.Taken {
 	for _, r := range s.Routes {
 		if l, ok := s.LinkAt(r.Link); ok && !own[r.Link] {
 			list = append(list, fan.Taken{Prefix: r.Destination, What: fmt.Sprintf("route %s dev %s", r.Destination, l.Name)})
+		}
+		if r.Dead != "" && r.Destination.Bits() >= f.Mapping.Overlay().Bits() {
+			list = append(list, fan.Taken{Prefix: r.Destination, What: fmt.Sprintf("route %s %s", r.Dead, r.Destination)})
 		}
 	}
 	return list

@@ -55,8 +55,11 @@ type Filter struct {
 	Program  int // id of the eBPF program
 }
 
-// Route is one IPv4 unicast route.
+// Route is one IPv4 unicast route, or one that lets no packet through.
 type Route struct {
+	// Dead is the word for a route that leads nowhere and has no link, such as
+	// "blackhole"; "" for a unicast route.
+	Dead        string
 	Destination netip.Prefix
 	Gateway     netip.Addr // zero: the destination is on the link
 	Source      netip.Addr // preferred source, or zero
@@ -173,10 +176,12 @@ func (s *State) lookRoutes(h *netlink.Handle) error {
 		return fmt.Errorf("list routes: %w", err)
 	}
 	for _, r := range routes {
-		if r.Type != unix.RTN_UNICAST || r.Table == unix.RT_TABLE_LOCAL {
+		dead := deadRoutes()[r.Type]
+		if r.Type != unix.RTN_UNICAST && dead == "" || r.Table == unix.RT_TABLE_LOCAL {
 			continue
 		}
 		route := Route{
+			Dead:        dead,
 			Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0),
 			Gateway:     addrFrom(r.Gw), Source: addrFrom(r.Src),
 			Link: r.LinkIndex, MTU: r.MTU, Table: r.Table,
@@ -194,6 +199,12 @@ func (s *State) lookRoutes(h *netlink.Handle) error {
 		}
 	}
 	return nil
+}
+
+// deadRoutes are the kinds of routes that lead nowhere, as ip-route(8) calls them.
+func deadRoutes() map[int]string {
+	return map[int]string{unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable",
+		unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw"}
 }
 
 func (s *State) lookFilters(h *netlink.Handle) error {
