@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -194,11 +195,31 @@ func TestPlanRepairs(t *testing.T) {
 }
 
 func TestPlanRefusesForeignDevice(t *testing.T) {
-	s := bare()
-	s.Links = append(s.Links, kernel.Link{Name: "ftun-250", Kind: "dummy", Index: 4})
-	for _, w := range []Want{wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.VXLAN, fan.Device)} {
-		if _, err := Plan(nil, w, s); err == nil || !strings.Contains(err.Error(), "ftun-250") || !strings.Contains(err.Error(), "dummy") {
-			t.Errorf("%s: error %v, want one that names device and kind", w.Fan.Type, err)
+	direct, shared, vxlan := wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.IPIP, fan.Device), wanted(t, fan.VXLAN, fan.Device)
+	mac := direct.Fan.TunnelMAC()
+	for _, test := range []struct {
+		w     Want
+		links []kernel.Link
+	}{
+		{direct, []kernel.Link{{Kind: "dummy", MAC: mac}, {Name: "ftin-250", Kind: "veth"}}},
+		{direct, []kernel.Link{{Kind: "veth", MAC: mac}}}, // its other end is elsewhere
+		{direct, []kernel.Link{{Kind: "veth", MAC: [6]byte{6, 1}}, {Name: "ftin-250", Kind: "veth"}}},
+		{shared, []kernel.Link{{Kind: "ipip"}}},
+		{shared, []kernel.Link{{Kind: "gre", External: true}}},
+		{vxlan, []kernel.Link{{Kind: "vxlan", MAC: mac, Port: 8472}}},
+		{vxlan, []kernel.Link{{Kind: "geneve", MAC: mac, External: true}}},
+	} {
+		s := bare()
+		for i, l := range test.links {
+			l.Index = 4 + i
+			if l.Name == "" {
+				l.Name = test.w.Name()
+			}
+			s.Links = append(s.Links, l)
+		}
+		_, err := Plan(nil, test.w, s)
+		if !errors.Is(err, fan.ErrUsage) || !strings.Contains(err.Error(), test.w.Name()) || !strings.Contains(err.Error(), test.links[0].Kind) {
+			t.Errorf("%+v: error %v, want bad input that names device and kind", test.links, err)
 		}
 	}
 }

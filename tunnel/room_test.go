@@ -32,6 +32,12 @@ func TestPlanRoom(t *testing.T) {
 			t.Errorf("%s: the plan of down is\n%s\nwant\n%s", name, got, test.away)
 		}
 	}
+	withRoom := strings.Replace(sharedSteps, "\ntc qdisc", "\n"+add+"\nip link set ftrm-250 master fan-250\ntc qdisc", 1)
+	withRoom = strings.Replace(withRoom, "\nip link set ftun-ipip up", `
+tc qdisc add dev ftrm-250 clsact
+tc filter add dev ftrm-250 ingress pref 1 handle 1 bpf direct-action # guard
+ip link set ftun-ipip up`, 1)
+	checkPlan(t, "with a room", w, bare(), withRoom)
 	for _, without := range []Want{wanted(t, fan.VXLAN, fan.Device), wanted(t, fan.IPIP, fan.EBPF)} {
 		without.Room = without.Fan.Type == fan.VXLAN
 		p, err := Plan(nil, without, bare())

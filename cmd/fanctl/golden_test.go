@@ -118,7 +118,7 @@ func TestUsage(t *testing.T) {
 		var out, errOut bytes.Buffer
 		code := run(append([]string{"fanctl"}, strings.Fields(line)...), &out, &errOut)
 		got := errOut.String()
-		if code != exitUsage || out.Len() > 0 || !strings.HasPrefix(got, "fanctl: ") || strings.Count(got, "\n") != 1 {
+		if code != 2 || out.Len() > 0 || !strings.HasPrefix(got, "fanctl: ") || strings.Count(got, "\n") != 1 {
 			t.Errorf("fanctl %s: exit code %d, out %q, error %q; want 2 and one line of error", line, code, out.String(), got)
 		}
 		for word := range strings.FieldsSeq(words) {

@@ -61,12 +61,12 @@ func TestPrintingFails(t *testing.T) {
 // A failure that is not the input's is exit code 1.
 func TestFailure(t *testing.T) {
 	var errOut bytes.Buffer
-	if code := run([]string{"fanctl", "show"}, broken{}, &errOut); code != exitFailure || errOut.String() != "fanctl: broken pipe\n" {
+	if code := run([]string{"fanctl", "show"}, broken{}, &errOut); code != 1 || errOut.String() != "fanctl: broken pipe\n" {
 		t.Errorf("exit code %d, %q; want 1 and one line", code, errOut.String())
 	}
 	errOut.Reset()
 	t.Setenv(failAfter, "x")
-	if code := run([]string{"fanctl", "show"}, broken{}, &errOut); code != exitUsage || strings.Count(errOut.String(), "\n") != 1 {
+	if code := run([]string{"fanctl", "show"}, broken{}, &errOut); code != 2 || strings.Count(errOut.String(), "\n") != 1 {
 		t.Errorf("exit code %d, %q; want 2 and one line", code, errOut.String())
 	}
 }

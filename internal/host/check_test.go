@@ -104,26 +104,33 @@ func TestChooseDatapath(t *testing.T) {
 	shared := kernel.Link{Name: fan.SharedTunnel, Kind: "ipip", Index: 8, External: true}
 	foreign := kernel.Link{Name: "tun9", Kind: "ipip", Index: 9, External: true}
 	bare, direct := plain(), withFan(t, plain(), "fan-250", ipipAlias)
-	withShared, withForeign := plain(), plain()
-	withShared.Links = append(withShared.Links, shared)
-	withForeign.Links = append(withForeign.Links, foreign)
+	with := func(s kernel.State, links ...kernel.Link) kernel.State {
+		s.Links = append(s.Links, links...)
+		return s
+	}
+	withShared, withForeign := with(plain(), shared), with(plain(), foreign)
+	fallback := kernel.Link{Name: "tunl0", Kind: "ipip", Index: 8} // what the module makes, without metadata
+	namesake := kernel.Link{Name: fan.SharedTunnel, Kind: "dummy", Index: 8}
 	for name, test := range map[string]struct {
 		state kernel.State
 		alias string
 		want  fan.Datapath
 	}{
-		"vxlan":                    {bare, vxlanAlias, fan.Device},
-		"asked for":                {bare, ipipAlias + " datapath=ebpf", fan.EBPF},
-		"asked for otherwise":      {direct, ipipAlias + " datapath=device", fan.Device},
-		"as it is":                 {direct, ipipAlias, fan.EBPF},
-		"the device is there":      {withShared, ipipAlias, fan.Device},
-		"somebody else's is there": {withForeign, ipipAlias, fan.EBPF},
+		"vxlan":                      {bare, vxlanAlias, fan.Device},
+		"asked for":                  {bare, ipipAlias + " datapath=ebpf", fan.EBPF},
+		"asked for otherwise":        {direct, ipipAlias + " datapath=device", fan.Device},
+		"as it is":                   {direct, ipipAlias, fan.EBPF},
+		"the device is there":        {withShared, ipipAlias, fan.Device},
+		"somebody else's is there":   {withForeign, ipipAlias, fan.EBPF},
+		"as it is beside the device": {with(direct, shared), ipipAlias, fan.EBPF},
+		"a device of its name":       {with(plain(), namesake, foreign), ipipAlias, fan.EBPF},
 	} {
 		if got := chooseDatapath(fanOf(t, "fan-250", test.alias), test.state); got != test.want {
 			t.Errorf("%s: the datapath is %s, want %s", name, got, test.want)
 		}
 	}
-	if !otherExternalIPIP(withForeign) || otherExternalIPIP(withShared) || otherExternalIPIP(bare) {
+	if !otherExternalIPIP(withForeign) || otherExternalIPIP(withShared) || otherExternalIPIP(with(plain(), fallback)) ||
+		otherExternalIPIP(withFan(t, plain(), "fan-240-9", vxlanAlias)) {
 		t.Error("whose the ipip device is, is taken wrong")
 	}
 }

@@ -3,6 +3,9 @@ package kernel
 import "testing"
 
 func TestOlder(t *testing.T) {
+	if Older("6.1.0", 5, 10) || !Older("5.4.0", 5, 10) || Older("5.10.0", 5, 10) {
+		t.Error("5.10 is compared wrong with 6.1, 5.4 or itself")
+	}
 	for release, want := range map[string]bool{
 		"5.10.0-30-cloud-amd64": true, "5.19.0": true, "6.0.0": false, "6.0-rc1": false, "6.18.44-fc-v657": false,
 		"10.1": false, "4.19.0": true, "": false, "unknown": false,
