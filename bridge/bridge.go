@@ -136,13 +136,17 @@ func settings(f fan.Fan) []sysctl.Setting {
 // planAddress gives the bridge its address and then takes away what it had when
 // the fan was another.
 func planAddress(h *netlink.Handle, f fan.Fan, link int, s kernel.State) plan.Plan {
-	var p, stale plan.Plan
+	var before, p, stale plan.Plan
 	there := false
 	for _, a := range s.Addresses {
 		switch {
 		case link == 0 || a.Link != link:
 		case a.Prefix == f.BridgePrefix():
 			there = true
+		case staleAddress(f, a.Prefix) && a.Prefix.Masked() == f.BridgePrefix().Masked():
+			// First, because the kernel takes later addresses of the same network away
+			// with it (net/ipv4/devinet.c: __inet_del_ifa).
+			before = append(before, addressStep(h, f.Bridge, a.Prefix, false))
 		case staleAddress(f, a.Prefix):
 			stale = append(stale, addressStep(h, f.Bridge, a.Prefix, false))
 		}
@@ -150,7 +154,7 @@ func planAddress(h *netlink.Handle, f fan.Fan, link int, s kernel.State) plan.Pl
 	if !there {
 		p = append(p, addressStep(h, f.Bridge, f.BridgePrefix(), true))
 	}
-	return append(p, stale...)
+	return slices.Concat(before, p, stale)
 }
 
 // staleAddress says whether an address of the bridge is one that the fan had
