@@ -54,11 +54,11 @@ func checkNetwork(what string, p netip.Prefix) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return Usagef("%s %s is not an IPv4 network such as 10.0.0.0/16", what, p)
 	}
-	if p.Masked() != p {
-		return Usagef("%s %s: host bits are set; did you mean %s?", what, p, p.Masked())
-	}
 	if p.Bits() == 0 {
 		return Usagef("%s %s is everything; use a mask of /1 or longer", what, p)
+	}
+	if p.Masked() != p {
+		return Usagef("%s %s: host bits are set; did you mean %s?", what, p, p.Masked())
 	}
 	for _, unusable := range []string{"0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4"} {
 		if p.Overlaps(netip.MustParsePrefix(unusable)) {

@@ -61,6 +61,14 @@ func ParseBridgeName(s string) (string, error) {
 		return "", Usagef("bridge name %q has %d characters; a device's name has at most %d", s, len(s), maxName)
 	case !validName(s):
 		return "", Usagef("bridge name %q: a device's name has no space, slash, colon or control character and is not . or ..", s)
+	case s == "all" || s == "default":
+		// Folders of /proc/sys/net/ipv4/conf (net/ipv4/devinet.c: sysctl_dev_name_is_allowed).
+		return "", Usagef("bridge name %q: the kernel lets no device have it; use a name such as fan-250", s)
+	}
+	for _, prefix := range []string{TunnelPrefix, inletPrefix, roomPrefix} {
+		if strings.HasPrefix(s, prefix) {
+			return "", Usagef("bridge name %q: names with %s are those of fan tunnels; use a name such as fan-250", s, prefix)
+		}
 	}
 	return s, nil
 }

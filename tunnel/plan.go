@@ -71,6 +71,9 @@ func (w Want) checkDevices(s kernel.State) error {
 	if l, there := s.Link(w.Fan.Room()); there && !isRoom(w.Fan, l) {
 		return foreignDevice(l)
 	}
+	if l, there := s.Link(w.Fan.Inlet()); there && w.direct() && !isInlet(w.Fan, l) {
+		return foreignDevice(l)
+	}
 	return nil
 }
 

@@ -34,8 +34,7 @@ func roomMAC(f fan.Fan) [6]byte {
 // isRoom says whether a device is the fan's room. One from when the host had
 // another address is as good.
 func isRoom(f fan.Fan, l kernel.Link) bool {
-	mac := roomMAC(f)
-	return l.Name == f.Room() && l.Kind == "vxlan" && l.MAC[0] == mac[0] && l.MAC[1] == mac[1]
+	return l.Name == f.Room() && l.Kind == "vxlan" && sameKind(l.MAC, roomMAC(f))
 }
 
 func planRoom(h *netlink.Handle, w Want, s kernel.State) plan.Plan {

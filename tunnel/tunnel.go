@@ -50,6 +50,15 @@ func inletMAC(f fan.Fan) [6]byte {
 	return mac
 }
 
+// isInlet says whether a device of the inlet's name is one, for this host address
+// or for one that the host had.
+func isInlet(f fan.Fan, l kernel.Link) bool {
+	return l.Kind == "veth" && sameKind(l.MAC, inletMAC(f))
+}
+
+// sameKind says whether two of our hardware addresses differ only in the host's.
+func sameKind(a, b [6]byte) bool { return a[0] == b[0] && a[1] == b[1] }
+
 // BuiltAs says which way the tunnel of a fan was built that is up, whole or in
 // part; built is false if there is nothing of it yet.
 func BuiltAs(f fan.Fan, s kernel.State) (d fan.Datapath, built bool) {
@@ -57,7 +66,7 @@ func BuiltAs(f fan.Fan, s kernel.State) (d fan.Datapath, built bool) {
 		_, built = s.Link(fan.TunnelName(f.Mapping.Overlay()))
 		return fan.Device, built
 	}
-	if _, there := s.Link(f.Inlet()); there {
+	if l, there := s.Link(f.Inlet()); there && isInlet(f, l) {
 		return fan.EBPF, true
 	}
 	shared, there := s.Link(fan.SharedTunnel)

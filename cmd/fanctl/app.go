@@ -21,13 +21,17 @@ const (
 // run is the program: answers go to out, everything else to errOut.
 func run(args []string, out, errOut io.Writer) (code int) {
 	app := newApp(out, errOut)
+	var noTopic error // the library asks for no answer where help was asked for
+	app.CommandNotFound = func(_ *cli.Context, word string) { noTopic = unknownCommand(word) }
 	err := app.Run(args)
+	if err == nil {
+		err = noTopic
+	}
 	if err == nil {
 		return 0
 	}
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(errOut, "fanctl: %s\n", strings.TrimRight(line, "\n"))
-	}
+	// One line, also if undoing has failed as well, or a word has a line's end.
+	fmt.Fprintf(errOut, "fanctl: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	if errors.Is(err, fan.ErrUsage) {
 		return exitUsage
 	}
@@ -51,11 +55,15 @@ func newApp(out, errOut io.Writer) *cli.App {
 		Commands:        []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage)},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return fan.Usagef("command %q is unknown; use up, down, show or help", c.Args().First())
+				return unknownCommand(c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
+}
+
+func unknownCommand(word string) error {
+	return fan.Usagef("command %q is unknown; use up, down, show or help", word)
 }
 
 // noWords refuses words that no option takes.

@@ -129,8 +129,8 @@ func TestChooseDatapath(t *testing.T) {
 			t.Errorf("%s: the datapath is %s, want %s", name, got, test.want)
 		}
 	}
-	if !otherExternalIPIP(withForeign) || otherExternalIPIP(withShared) || otherExternalIPIP(with(plain(), fallback)) ||
-		otherExternalIPIP(withFan(t, plain(), "fan-240-9", vxlanAlias)) {
+	if otherExternalIPIP(withForeign) != foreign.Name || otherExternalIPIP(withShared) != "" || otherExternalIPIP(with(plain(), fallback)) != "" ||
+		otherExternalIPIP(withFan(t, plain(), "fan-240-9", vxlanAlias)) != "" {
 		t.Error("whose the ipip device is, is taken wrong")
 	}
 }
@@ -141,4 +141,8 @@ func TestCheckDatapath(t *testing.T) {
 	checkRefused(t, "as it is", checkDatapath(Result{Fan: f, Datapath: fan.EBPF}, s), "")
 	checkRefused(t, "not up", checkDatapath(Result{Fan: f, Datapath: fan.Device}, plain()), "")
 	checkRefused(t, "another", checkDatapath(Result{Fan: f, Datapath: fan.Device}, s), "fan-250 ebpf device down")
+	theirs := plain()
+	theirs.Links = append(theirs.Links, kernel.Link{Name: "tun9", Kind: "ipip", Index: 9, External: true})
+	checkRefused(t, "one ipip device", checkDatapath(Result{Fan: f, Datapath: fan.Device}, theirs), "device tun9 --datapath ebpf")
+	checkRefused(t, "without it", checkDatapath(Result{Fan: f, Datapath: fan.EBPF}, theirs), "")
 }

@@ -67,8 +67,8 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	return Result{Fan: f, Plan: append(p, last...)}, err
 }
 
-// planRulesAway also serves a host whose iptables has gone: there is nothing
-// left to take away then.
+// planRulesAway is an error where iptables has gone: the kernel may still have
+// the rules.
 func planRulesAway(f fan.Fan, others []bridge.Other, facts bridge.Facts) (plan.Plan, error) {
 	tables, err := firewall.Look()
 	if err != nil {

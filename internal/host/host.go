@@ -59,6 +59,19 @@ func fansOf(s kernel.State) []known {
 	return fans
 }
 
+// fanWith returns the fan that has a bridge of that name.
+func fanWith(bridge string, s kernel.State) (known, bool) {
+	for _, k := range fansOf(s) {
+		if k.Bridge == bridge {
+			return k, true
+		}
+	}
+	return known{}, false
+}
+
+// errCapable goes with an error of a root that is not allowed what root is.
+var errCapable = errors.New("root lacks privileges here, as in a container; it needs all of a host's root")
+
 // locked runs one change with no other one beside it. The lock is on the network
 // namespace itself (nsfs), so it needs no file that stays, and two namespaces do
 // not wait for each other.
@@ -80,5 +93,8 @@ func locked(change func() error) error {
 	if err != nil {
 		return fmt.Errorf("lock network namespace: %w", err)
 	}
-	return change()
+	if err = change(); errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w: %w", errCapable, err)
+	}
+	return err
 }

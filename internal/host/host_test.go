@@ -61,7 +61,9 @@ func withFan(t *testing.T, s kernel.State, bridge, alias string) kernel.State {
 	s.Links = append(s.Links, tunnel,
 		kernel.Link{Name: bridge, Kind: "bridge", Index: index, MTU: int(f.MTU), MAC: f.BridgeMAC(), Alias: alias, Up: true, Ethernet: true})
 	if f.Type == fan.IPIP {
-		s.Links = append(s.Links, kernel.Link{Name: f.Inlet(), Kind: "veth", Index: index + 2, Master: index, Up: true, Ethernet: true, Closed: true})
+		mac := f.TunnelMAC()
+		mac[0] |= 0x08
+		s.Links = append(s.Links, kernel.Link{Name: f.Inlet(), Kind: "veth", Index: index + 2, MAC: mac, Master: index, Up: true, Ethernet: true, Closed: true})
 	}
 	s.Addresses = append(s.Addresses, kernel.Address{Prefix: f.BridgePrefix(), Link: index})
 	s.Routes = append(s.Routes, route)

@@ -94,7 +94,7 @@ func TestResolveRefusesSmallDevice(t *testing.T) {
 	s := plain()
 	s.Links[1].MTU = 595
 	_, err := resolve(request(t, "eth0/16", "250.0.0.0/8", nil), s)
-	checkRefused(t, "MTU 595", err, "575 576")
+	checkRefused(t, "MTU 595", err, "595 eth0 20 596")
 	s.Links[1].MTU = 596
 	_, err = resolve(request(t, "eth0/16", "250.0.0.0/8", nil), s)
 	checkRefused(t, "MTU 596", err, "")

@@ -90,6 +90,9 @@ func resolve(r Request, s kernel.State) (fan.Fan, error) {
 	if devices := s.DefaultDevices(); len(devices) > 0 {
 		defaultDevice = devices[0]
 	}
+	if b, there := fanWith(r.Underlay.Device, s); there {
+		return f, fan.Usagef("underlay %s: %s is the bridge of the fan of overlay %s, and a fan needs a network of hosts below", r.Underlay, b.Bridge, b.Mapping.Overlay())
+	}
 	underlay, hostAddr, device, err := r.Underlay.Resolve(locals(s), defaultDevice)
 	if err != nil {
 		return f, err
@@ -108,15 +111,28 @@ func resolve(r Request, s kernel.State) (fan.Fan, error) {
 		f.Bridge = fan.BridgeName(r.Overlay)
 	}
 	link, _ := s.Link(device)
-	most := f.Type.MTU(fan.MTU(link.MTU))
+	if err := setMTU(&f, fan.MTU(link.MTU)); err != nil {
+		return f, err
+	}
+	return f, f.Validate()
+}
+
+// setMTU gives a fan without one the MTU that the underlay device leaves to it,
+// and refuses (fan.ErrUsage) one that does not fit.
+func setMTU(f *fan.Fan, underlay fan.MTU) error {
+	most := f.Type.MTU(underlay)
+	if most < fan.MinMTU {
+		return fan.Usagef("MTU %d of underlay device %s is too small: %s adds %d bytes, so it must be %d at least",
+			underlay, f.Device, f.Type, f.Type.Overhead(), fan.MinMTU+f.Type.Overhead())
+	}
 	if f.MTU == 0 {
 		f.MTU = most
 	}
 	if f.MTU > most {
-		return f, fan.Usagef("MTU %d does not fit: device %s has %d and %s adds %d bytes, so the fan's is %d at most",
-			f.MTU, device, link.MTU, f.Type, f.Type.Overhead(), most)
+		return fan.Usagef("MTU %d does not fit: device %s has %d and %s adds %d bytes, so the fan's is %d at most",
+			f.MTU, f.Device, underlay, f.Type, f.Type.Overhead(), most)
 	}
-	return f, f.Validate()
+	return nil
 }
 
 // locals returns the host's addresses, those of fan bridges aside.
@@ -182,11 +198,16 @@ func checkAgainst(f, other fan.Fan) error {
 		return fan.Usagef("fan %s is up already with port %d, not %d; take it down first", f.Bridge, other.Port, f.Port)
 	case !same && f.Bridge == other.Bridge:
 		return fan.Usagef("bridge %s belongs to the fan of overlay %s; choose another with --bridge", f.Bridge, other.Mapping.Overlay())
+	case !same && f.Type == fan.VXLAN && other.Type == fan.VXLAN && f.Port == other.Port && sameVNI(f, other):
+		return fan.Usagef("overlay %s has the vxlan network identifier of overlay %s of fan %s, for it differs only in the last octet; choose another overlay or --port",
+			f.Mapping.Overlay(), other.Mapping.Overlay(), other.Bridge)
 	case !same && f.Mapping.Overlay().Overlaps(other.Mapping.Overlay()):
 		return fan.Usagef("overlay %s overlaps overlay %s of fan %s; choose another", f.Mapping.Overlay(), other.Mapping.Overlay(), other.Bridge)
 	}
 	return nil
 }
+
+func sameVNI(f, g fan.Fan) bool { return fan.VNI(f.Mapping.Overlay()) == fan.VNI(g.Mapping.Overlay()) }
 
 // taken returns the host's addresses and routes, those of the fan itself aside.
 // Of the routes that lead nowhere it is those that would come before the fan's own
@@ -230,7 +251,7 @@ func chooseDatapath(f fan.Fan, s kernel.State) fan.Datapath {
 	if l, there := s.Link(fan.SharedTunnel); there && l.Kind == "ipip" {
 		return fan.Device
 	}
-	if kernel.HasIPIP() && !otherExternalIPIP(s) {
+	if kernel.HasIPIP() && otherExternalIPIP(s) == "" {
 		return fan.Device
 	}
 	return fan.EBPF
@@ -242,15 +263,21 @@ func checkDatapath(r Result, s kernel.State) error {
 	if is, built := tunnel.BuiltAs(r.Fan, s); built && is != r.Datapath {
 		return fan.Usagef("fan %s is up already with datapath %s, not %s; take it down first", r.Fan.Bridge, is, r.Datapath)
 	}
+	if other := otherExternalIPIP(s); r.Fan.Tunnel(r.Datapath) == fan.SharedTunnel && other != "" {
+		return fan.Usagef("datapath %s: %s is the one ipip device with metadata that a host can have and is not a fan's; use --datapath %s", r.Datapath, other, fan.EBPF)
+	}
 	return nil
 }
 
-// otherExternalIPIP says whether somebody else has the only ipip device that can
-// take its headers from metadata.
-func otherExternalIPIP(s kernel.State) bool {
-	return slices.ContainsFunc(s.Links, func(l kernel.Link) bool {
-		return l.Kind == "ipip" && l.External && l.Name != fan.SharedTunnel
-	})
+// otherExternalIPIP returns the name of the only ipip device that can take its
+// headers from metadata if somebody else has it, or "".
+func otherExternalIPIP(s kernel.State) string {
+	for _, l := range s.Links {
+		if l.Kind == "ipip" && l.External && l.Name != fan.SharedTunnel {
+			return l.Name
+		}
+	}
+	return ""
 }
 
 // waysOut returns the devices by which packets leave the overlay: the underlay

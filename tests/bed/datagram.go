@@ -127,8 +127,3 @@ func Marked(number uint32, size int) []byte {
 	binary.BigEndian.PutUint32(b, number)
 	return b
 }
-
-// AnyAddress is a port of all of a host's addresses.
-func AnyAddress(port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.IPv4Unspecified(), port)
-}
