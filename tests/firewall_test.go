@@ -53,20 +53,24 @@ func TestFirewalls(t *testing.T) {
 				continue // what comes after is the same for the kernel: our jump is put first
 			}
 			t.Run(name+" "+when, func(t *testing.T) {
-				eachPath(t, func(t *testing.T, p path) {
-					b := bed.New(t, bed.Options{})
-					if when == "before" {
-						addRules(t, b, rules)
-					}
-					fans := upAll(t, b, p, overlay)
-					if when == "after" {
-						addRules(t, b, rules)
-					}
-					throughFirewalls(t, fans)
-				})
+				eachPath(t, func(t *testing.T, p path) { firewalled(t, p, rules, when) })
 			})
 		}
 	}
+}
+
+// firewalled tries a fan on hosts that get rules before it is up or after.
+func firewalled(t *testing.T, p path, rules, when string) {
+	t.Helper()
+	b := bed.New(t, bed.Options{})
+	if when == "before" {
+		addRules(t, b, rules)
+	}
+	fans := upAll(t, b, p, overlay)
+	if when == "after" {
+		addRules(t, b, rules)
+	}
+	throughFirewalls(t, fans)
 }
 
 func addRules(t *testing.T, b *bed.Bed, rules string) {
@@ -120,20 +124,51 @@ func TestFirewallReload(t *testing.T) {
 	})
 }
 
+// Docker's other bridges as it closes them, 20.10 and 28, where nothing else does.
+const (
+	isolated20 = `iptables -P FORWARD ACCEPT
+iptables -N DOCKER-ISOLATION-STAGE-1; iptables -N DOCKER-ISOLATION-STAGE-2; iptables -N DOCKER-USER
+iptables -A DOCKER-USER -j RETURN
+iptables -A FORWARD -j DOCKER-USER
+iptables -A FORWARD -j DOCKER-ISOLATION-STAGE-1
+for b in fan-250 other; do
+	iptables -A DOCKER-ISOLATION-STAGE-1 -i $b ! -o $b -j DOCKER-ISOLATION-STAGE-2
+	iptables -A DOCKER-ISOLATION-STAGE-2 -o $b -j DROP
+done`
+	isolated28 = `iptables -P FORWARD ACCEPT
+iptables -N DOCKER-USER; iptables -N DOCKER-FORWARD; iptables -N DOCKER
+iptables -A FORWARD -j DOCKER-USER
+iptables -A FORWARD -j DOCKER-FORWARD
+iptables -A DOCKER-FORWARD -o other -j DOCKER
+iptables -A DOCKER-FORWARD -o fan-250 -j DOCKER
+iptables -A DOCKER ! -i other -o other -j DROP
+iptables -A DOCKER ! -i fan-250 -o fan-250 -j DROP
+iptables -t raw -A PREROUTING -d 172.30.0.2 ! -i other -j DROP`
+)
+
 // What a firewall keeps apart stays apart: the fan opens the way to other hosts'
 // containers and to the world, not to this host's other bridges.
 func TestOtherBridgesStayClosed(t *testing.T) {
-	eachPath(t, func(t *testing.T, p path) {
-		b := bed.New(t, bed.Options{})
-		h := b.Hosts[0]
-		h.Must(t, "sh", "-ec", "iptables -P FORWARD DROP; ip link add other type bridge; ip addr add 172.30.0.1/24 dev other; ip link set other up")
-		f := upOn(t, b, h, p, overlay)
-		stranger := h.Container(t, bed.Network{Bridge: "other", Overlay: netip.MustParsePrefix("172.30.0.0/24"), Slice: netip.MustParsePrefix("172.30.0.0/24")}, bed.ContainerOptions{})
-		c := f.container(t, bed.ContainerOptions{})
-		if stranger.Ping(c.Addr, 1) != 0 || c.Ping(stranger.Addr, 1) != 0 {
-			t.Error("the fan has opened the way between its containers and another bridge's")
-		}
-		reaches(t, c.NS, b.WorldAddr, "the fan's container to the world")
-		reaches(t, h.NS, stranger.Addr, "the host to the other bridge's container")
-	})
+	for name, rules := range map[string]string{"closed": "iptables -P FORWARD DROP", "Docker 20.10": isolated20, "Docker 28": isolated28} {
+		t.Run(name, func(t *testing.T) {
+			eachPath(t, func(t *testing.T, p path) {
+				b := bed.New(t, bed.Options{})
+				h := b.Hosts[0]
+				h.Must(t, "sh", "-ec", "ip link add other type bridge; ip addr add 172.30.0.1/24 dev other; ip link set other up")
+				h.Must(t, "sh", "-ec", rules)
+				fans := upAll(t, b, p, overlay)
+				private := netip.MustParsePrefix("172.30.0.0/24")
+				stranger := h.Container(t, bed.Network{Bridge: "other", Overlay: private, Slice: private}, bed.ContainerOptions{})
+				c, far := fans[0].container(t, bed.ContainerOptions{}), fans[1].container(t, bed.ContainerOptions{})
+				for _, pair := range [][2]*bed.Container{{stranger, c}, {c, stranger}, {stranger, far}} {
+					if pair[0].Ping(pair[1].Addr, 1, "-W", "1") != 0 {
+						t.Errorf("the fan has opened the way from %s to %s", pair[0].Addr, pair[1].Addr)
+					}
+				}
+				reaches(t, c.NS, far.Addr, "the fan's containers")
+				reaches(t, c.NS, b.WorldAddr, "the fan's container to the world")
+				reaches(t, h.NS, stranger.Addr, "the host to the other bridge's container")
+			})
+		})
+	}
 }
