@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -87,6 +88,14 @@ func TestAttachmentDirections(t *testing.T) {
 	}
 	if out.direction() != "egress" || out.parent() != netlink.HANDLE_MIN_EGRESS {
 		t.Errorf("the way out is %s, %#x", out.direction(), out.parent())
+	}
+}
+
+func TestIPNet(t *testing.T) {
+	for _, text := range []string{"250.0.0.0/8", "240.9.64.0/18"} {
+		if got := ipNet(netip.MustParsePrefix(text)); got.String() != text {
+			t.Errorf("%s is %s for netlink", text, got)
+		}
 	}
 }
 

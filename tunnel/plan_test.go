@@ -99,9 +99,11 @@ ip link set ftun-250 up`
 )
 
 func TestPlanOnBareHost(t *testing.T) {
-	checkPlan(t, "ipip by eBPF", wanted(t, fan.IPIP, fan.EBPF), bare(), directSteps)
-	checkPlan(t, "ipip by device", wanted(t, fan.IPIP, fan.Device), bare(), sharedSteps)
-	checkPlan(t, "vxlan", wanted(t, fan.VXLAN, fan.Device), bare(), vxlanSteps)
+	for i, steps := range []string{directSteps, sharedSteps, vxlanSteps} {
+		w := everyWay(t)[i]
+		checkPlan(t, w.Name(), w, bare(), steps)
+		checkPlan(t, w.Name()+", bridge to be made", w, bare().Without(3), steps)
+	}
 }
 
 // built is a host with the whole tunnel.
@@ -172,6 +174,12 @@ func TestPlanRepairs(t *testing.T) {
 			"ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.0.45.1 mtu 1480"},
 		"another route": {fan.EBPF, func(s *kernel.State) { s.Routes[0].MTU = 1300 },
 			"ip route replace 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.0.45.1 mtu 1480"},
+		"another fan's route": {fan.Device, func(s *kernel.State) { s.Routes[0].Destination = netip.MustParsePrefix("251.0.0.0/8") },
+			"ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-ipip onlink src 250.0.45.1 mtu 1480"},
+		"a route of another table": {fan.EBPF, func(s *kernel.State) { s.Routes[0].Table = 100 },
+			"ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.0.45.1 mtu 1480"},
+		"a route by another link": {fan.EBPF, func(s *kernel.State) { s.Routes[0].Link = 2 },
+			"ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.0.45.1 mtu 1480"},
 		"tunnel down":     {fan.EBPF, func(s *kernel.State) { s.Links[3].Up = false }, "ip link set ftun-250 up"},
 		"tunnel asks":     {fan.EBPF, func(s *kernel.State) { s.Links[3].NoARP = false }, "ip link set ftun-250 arp off"},
 		"tunnel's MTU":    {fan.EBPF, func(s *kernel.State) { s.Links[3].MTU = 1300 }, "ip link set ftun-250 mtu 1480"},

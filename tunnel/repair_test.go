@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/internal/plan"
 	"github.com/fanctl/fanctl/tunnel/bpf"
 )
 
@@ -70,6 +71,38 @@ func TestPlanCompletesPair(t *testing.T) {
 		kernel.Link{Name: "ftin-250", Kind: "veth", Index: 5, MTU: 1480, MAC: inletMAC(w.Fan)})
 	_, all, _ := strings.Cut(directSteps[1:], "\n")
 	checkPlan(t, "a pair", w, s, all)
+}
+
+// So is the ipip device alone, and a tunnel whose bridge somebody has removed.
+func TestPlanCompletesOtherLeftovers(t *testing.T) {
+	shared, direct := wanted(t, fan.IPIP, fan.Device), wanted(t, fan.IPIP, fan.EBPF)
+	s := built(t, shared)
+	s.Clsact, s.Filters, s.Routes, s.Links[3].Up = nil, nil, nil, false
+	_, all, _ := strings.Cut(sharedSteps[1:], "\n")
+	checkPlan(t, "an ipip device", shared, s, all)
+
+	s = built(t, direct).Without(3)
+	s.Links[3].Master, s.Links[3].Closed = 0, false
+	checkPlan(t, "no bridge", direct, s, `
+tc qdisc add dev fan-250 clsact
+tc filter add dev fan-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_deliver
+ip link set ftin-250 master fan-250
+bridge link set dev ftin-250 learning off flood off mcast_flood off bcast_flood off`)
+}
+
+// Settings come before the device is up.
+func TestPlanSetsBeforeUp(t *testing.T) {
+	for _, w := range everyWay(t) {
+		p, err := Plan(nil, w, bare())
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := slices.IndexFunc(p, func(s plan.Step) bool { return s.Text == "sysctl -w net/ipv6/conf/"+w.Name()+"/disable_ipv6=1" })
+		up := slices.IndexFunc(p, func(s plan.Step) bool { return s.Text == "ip link set "+w.Name()+" up" })
+		if set < 0 || up < set {
+			t.Errorf("%s: IPv6 is off in step %d, the device up in step %d", w.Name(), set, up)
+		}
+	}
 }
 
 // moved is the fan after the host's address has changed.
@@ -149,12 +182,39 @@ func TestSettingsOfDeviceThatIsRemade(t *testing.T) {
 	}
 }
 
+// The shared device alone does not say that this fan is on it.
+func TestNotBuiltAsSomebodyElses(t *testing.T) {
+	w := wanted(t, fan.IPIP, fan.Device)
+	others, elsewhere := built(t, w), built(t, w)
+	for i := range others.Filters {
+		others.Filters[i].Name = "fan-251/ipip_send/00000000"
+		elsewhere.Filters[i].Link = 2
+	}
+	for name, s := range map[string]kernel.State{"another fan's": others, "programs elsewhere": elsewhere, "no device": built(t, w).Without(4)} {
+		if d, there := BuiltAs(w.Fan, s); there {
+			t.Errorf("%s: the tunnel is built as %s", name, d)
+		}
+	}
+}
+
 func TestConfigNeedsTheDevices(t *testing.T) {
 	for _, w := range everyWay(t) {
 		if _, complete := w.config(bare()); complete != w.shared() {
 			t.Errorf("%s: without its devices the constants are complete: %t", w.Name(), complete)
 		}
 	}
+	for _, w := range []Want{wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.VXLAN, fan.Device)} {
+		for _, name := range map[bool][]string{true: {"ftun-250", "ftin-250", "eth0"}, false: {"ftun-250", "fan-250"}}[w.direct()] {
+			s := built(t, w)
+			l, _ := s.Link(name)
+			if _, complete := w.config(s.Without(l.Index)); complete {
+				t.Errorf("%s: the constants are complete without %s", w.Fan.Type, name)
+			}
+		}
+	}
+}
+
+func TestConfigOfDevices(t *testing.T) {
 	w := wanted(t, fan.IPIP, fan.EBPF)
 	s := built(t, w)
 	c, _ := w.config(s)
