@@ -266,6 +266,13 @@ ip link del ftun-250`},
 			s.Links = append(s.Links, kernel.Link{Name: "ftun-250", Kind: "veth", Index: 4, MAC: [6]byte{2, 0x42}},
 				kernel.Link{Name: fan.SharedTunnel, Kind: "ipip", Index: 5})
 		}), Before{Known: true}, ""},
+		"somebody's vxlan device stays": {vxlan, changed(bare(), func(s *kernel.State) {
+			s.Links = append(s.Links, kernel.Link{Name: "ftun-250", Kind: "vxlan", Index: 4, MAC: vxlan.Fan.TunnelMAC()})
+		}), Before{Known: true}, ""},
+		"somebody's device with our address stays": {vxlan, changed(bare(), func(s *kernel.State) {
+			s.Links = append(s.Links, kernel.Link{Name: "ftun-250", Kind: "geneve", Index: 4, MAC: vxlan.Fan.TunnelMAC(), External: true},
+				kernel.Link{Name: fan.SharedTunnel, Kind: "gre", Index: 5, External: true})
+		}), Before{Known: true}, ""},
 	} {
 		if got := withoutSettings(PlanDown(nil, test.w.Fan, test.state, test.before)); got != strings.TrimSpace(test.want) {
 			t.Errorf("%s: the plan is\n%s\nwant\n%s", name, got, test.want)

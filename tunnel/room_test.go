@@ -6,6 +6,7 @@ import (
 
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/tunnel/bpf"
 )
 
 func TestPlanRoom(t *testing.T) {
@@ -32,12 +33,12 @@ func TestPlanRoom(t *testing.T) {
 			t.Errorf("%s: the plan of down is\n%s\nwant\n%s", name, got, test.away)
 		}
 	}
-	withRoom := strings.Replace(sharedSteps, "\ntc qdisc", "\n"+add+"\nip link set ftrm-250 master fan-250\ntc qdisc", 1)
-	withRoom = strings.Replace(withRoom, "\nip link set ftun-ipip up", `
+	steps := strings.Replace(sharedSteps, "\ntc qdisc", "\n"+add+"\nip link set ftrm-250 master fan-250\ntc qdisc", 1)
+	steps = strings.Replace(steps, "\nip link set ftun-ipip up", `
 tc qdisc add dev ftrm-250 clsact
 tc filter add dev ftrm-250 ingress pref 1 handle 1 bpf direct-action # guard
 ip link set ftun-ipip up`, 1)
-	checkPlan(t, "with a room", w, bare(), withRoom)
+	checkPlan(t, "with a room", w, bare(), steps)
 	for _, without := range []Want{wanted(t, fan.VXLAN, fan.Device), wanted(t, fan.IPIP, fan.EBPF)} {
 		without.Room = without.Fan.Type == fan.VXLAN
 		p, err := Plan(nil, without, bare())
@@ -65,6 +66,54 @@ func TestRoomIsClosed(t *testing.T) {
 		}
 		if got := withoutSettings(PlanDown(nil, w.Fan, s, Before{Known: true})); got != "" {
 			t.Errorf("%s: down of somebody else's device: %s", d, got)
+		}
+	}
+}
+
+// withRoom is a host with the whole tunnel and its room.
+func withRoom(t *testing.T, w Want) kernel.State {
+	t.Helper()
+	s := built(t, w)
+	config, _ := w.config(s)
+	s.Links = append(s.Links, kernel.Link{Name: "ftrm-250", Kind: "vxlan", Index: 9, MAC: roomMAC(w.Fan), Master: 3})
+	s.Clsact = append(s.Clsact, 9)
+	s.Filters = append(s.Filters, kernel.Filter{Link: 9, Priority: 1, Handle: 1, Program: 300,
+		Name: filterName("fan-250", w.closes(), bpf.Fingerprint(w.closes(), config))})
+	return s
+}
+
+// The room's filter goes with the room.
+func TestRoomComesAndGoesAsAWhole(t *testing.T) {
+	for d, want := range map[fan.Datapath]string{
+		fan.Device: "ip link del ftrm-250\nip link del ftun-ipip",
+		fan.EBPF:   "tc filter del dev eth0 ingress pref 13 # ipip_direct_receive\ntc qdisc del dev eth0 clsact\nip link del ftrm-250\nip link del ftun-250",
+	} {
+		w := wanted(t, fan.IPIP, d)
+		s := withRoom(t, w)
+		w.Room = true
+		checkPlan(t, d.String(), w, s, "")
+		if got := withoutSettings(PlanDown(nil, w.Fan, s, Before{Known: true})); got != want {
+			t.Errorf("%s: the plan of down is\n%s\nwant\n%s", d, got, want)
+		}
+	}
+}
+
+func TestIsRoom(t *testing.T) {
+	f := wanted(t, fan.IPIP, fan.EBPF).Fan
+	mac := roomMAC(f)
+	for _, test := range []struct {
+		link kernel.Link
+		want bool
+	}{
+		{kernel.Link{Name: "ftrm-250", Kind: "vxlan", MAC: mac}, true},
+		{kernel.Link{Name: "ftrm-250", Kind: "vxlan", MAC: [6]byte{mac[0], mac[1], 9}}, true}, // of another host address
+		{kernel.Link{Name: "ftrm-250", Kind: "vxlan", MAC: [6]byte{mac[0], 9}}, false},
+		{kernel.Link{Name: "ftrm-250", Kind: "vxlan", MAC: [6]byte{2, mac[1]}}, false},
+		{kernel.Link{Name: "ftrm-250", Kind: "dummy", MAC: mac}, false},
+		{kernel.Link{Name: "ftrm-251", Kind: "vxlan", MAC: mac}, false},
+	} {
+		if got := isRoom(f, test.link); got != test.want {
+			t.Errorf("%+v: room %t, want %t", test.link, got, test.want)
 		}
 	}
 }
