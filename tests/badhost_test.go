@@ -135,7 +135,7 @@ func TestFailures(t *testing.T) {
 		}
 	}
 	// All of its programs are links to one.
-	withoutIPTables := inside("mount --bind /dev/null $(readlink -f $(command -v iptables))")
+	withoutIPTables := inside("mount -o bind /dev/null $(readlink -f $(command -v iptables))")
 	refuses(t, h, failure, withoutIPTables, mistake{upIPIP, "iptables install"}, mistake{down, "iptables install"})
 	h.MustFanctl(t, strings.Fields(upIPIP)...)
 	refuses(t, h, failure, withoutIPTables, mistake{upIPIP, "iptables install"}, mistake{down, "iptables install"})
@@ -156,7 +156,7 @@ func TestFailures(t *testing.T) {
 func TestReadOnlySettings(t *testing.T) {
 	h := bed.New(t, bed.Options{NoIPv6: true}).Hosts[0]
 	readOnly := func(line string) bed.Result {
-		return h.Exec("unshare", "-m", "sh", "-ec", "mount -o bind,ro /proc/sys /proc/sys; exec $FANCTL "+line)
+		return h.Exec("unshare", "-m", "sh", "-ec", "mount -o bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; exec $FANCTL "+line)
 	}
 	refuses(t, h, failure, byStep(readOnly), mistake{upIPIP, "sysctl fan-250 read-only"})
 }

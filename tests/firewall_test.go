@@ -8,21 +8,22 @@ import (
 	"github.com/fanctl/fanctl/tests/bed"
 )
 
-// The rules that Docker makes for a default bridge, here the fan bridge, as
-// iptables-save shows them: 20.10, and 28 with a container at ADDRESS.
+// The rules that Docker makes for a default bridge, here the fan bridge: 20.10, and
+// 28 with a container at ADDRESS. It puts its own first in FORWARD and takes
+// DOCKER-USER as it finds it.
 const (
 	docker20 = `iptables -P FORWARD DROP
-iptables -N DOCKER; iptables -N DOCKER-ISOLATION-STAGE-1; iptables -N DOCKER-ISOLATION-STAGE-2
+for c in DOCKER DOCKER-ISOLATION-STAGE-1 DOCKER-ISOLATION-STAGE-2; do iptables -N $c; done
 iptables -N DOCKER-USER 2>/dev/null || true
 iptables -t nat -A POSTROUTING -s SLICE ! -o fan-250 -j MASQUERADE
-iptables -A FORWARD -j DOCKER-ISOLATION-STAGE-1
-iptables -A FORWARD -o fan-250 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-iptables -A FORWARD -o fan-250 -j DOCKER
-iptables -A FORWARD -i fan-250 ! -o fan-250 -j ACCEPT
-iptables -A FORWARD -i fan-250 -o fan-250 -j ACCEPT
+iptables -I FORWARD -i fan-250 -o fan-250 -j ACCEPT
+iptables -I FORWARD -i fan-250 ! -o fan-250 -j ACCEPT
+iptables -I FORWARD -o fan-250 -j DOCKER
+iptables -I FORWARD -o fan-250 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+iptables -I FORWARD -j DOCKER-ISOLATION-STAGE-1
 iptables -A DOCKER-ISOLATION-STAGE-1 -i fan-250 ! -o fan-250 -j DOCKER-ISOLATION-STAGE-2
 iptables -A DOCKER-ISOLATION-STAGE-1 -j RETURN
-iptables -A DOCKER-ISOLATION-STAGE-2 -o docker1 -j DROP
+iptables -A DOCKER-ISOLATION-STAGE-2 -o fan-250 -j DROP
 iptables -A DOCKER-ISOLATION-STAGE-2 -j RETURN
 iptables -A DOCKER-USER -j RETURN
 iptables -I FORWARD -j DOCKER-USER`
@@ -30,8 +31,8 @@ iptables -I FORWARD -j DOCKER-USER`
 for c in DOCKER DOCKER-FORWARD DOCKER-BRIDGE DOCKER-CT; do iptables -N $c; done
 iptables -N DOCKER-USER 2>/dev/null || true
 iptables -t nat -A POSTROUTING -s SLICE ! -o fan-250 -j MASQUERADE
-iptables -A FORWARD -j DOCKER-USER
-iptables -A FORWARD -j DOCKER-FORWARD
+iptables -I FORWARD -j DOCKER-FORWARD
+iptables -I FORWARD -j DOCKER-USER
 iptables -A DOCKER-FORWARD -j DOCKER-CT
 iptables -A DOCKER-FORWARD -j DOCKER-BRIDGE
 iptables -A DOCKER-FORWARD -i fan-250 -j ACCEPT
@@ -161,8 +162,11 @@ func TestOtherBridgesStayClosed(t *testing.T) {
 				stranger := h.Container(t, bed.Network{Bridge: "other", Overlay: private, Slice: private}, bed.ContainerOptions{})
 				c, far := fans[0].container(t, bed.ContainerOptions{}), fans[1].container(t, bed.ContainerOptions{})
 				for _, pair := range [][2]*bed.Container{{stranger, c}, {c, stranger}, {stranger, far}} {
-					if pair[0].Ping(pair[1].Addr, 1, "-W", "1") != 0 {
-						t.Errorf("the fan has opened the way from %s to %s", pair[0].Addr, pair[1].Addr)
+					came := pair[1].Capture(t, "eth0")
+					answered := pair[0].Ping(pair[1].Addr, 1, "-W", "1")
+					arrived := came.Frames(func(f bed.Frame) bool { return f.ICMP != nil && f.IP.Dst == pair[1].Addr })
+					if answered != 0 || len(arrived) > 0 {
+						t.Errorf("the fan has opened the way from %s to %s: %v", pair[0].Addr, pair[1].Addr, arrived)
 					}
 				}
 				reaches(t, c.NS, far.Addr, "the fan's containers")
