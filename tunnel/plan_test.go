@@ -285,6 +285,14 @@ func TestPlanDownBesideAnotherFan(t *testing.T) {
 	w := wanted(t, fan.IPIP, fan.Device)
 	s := built(t, w)
 	s.Filters = append(s.Filters, kernel.Filter{Link: 4, Egress: true, Priority: 2, Name: "fan-251/ipip_send/00000000"})
+	others, table, link := s.Routes[0], s.Routes[0], s.Routes[0]
+	others.Destination, table.Table, link.Link = netip.MustParsePrefix("251.0.0.0/8"), 100, 2
+	s.Routes = []kernel.Route{others, table, link, s.Routes[0]}
+	without := s
+	without.Routes = s.Routes[:3]
+	if got := withoutSettings(PlanDown(nil, w.Fan, without, Before{Known: true})); strings.Contains(got, "route") {
+		t.Errorf("without a route of the fan's the plan is\n%s", got)
+	}
 	want := `
 tc filter del dev ftun-ipip egress pref 10 # ipip_send
 tc filter del dev ftun-ipip ingress pref 11 # ipip_receive

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -225,5 +226,17 @@ func TestConfigOfDevices(t *testing.T) {
 	c, _ = w.config(s)
 	if want := (bpf.Devices{Tunnel: 4, TunnelMAC: w.Fan.TunnelMAC(), Inlet: 5, PlainSums: 2}); c != bpf.NewConfig(w.Fan, want) {
 		t.Errorf("over a layer 3 device the constants are %+v, want those of %+v", c, want)
+	}
+}
+
+// A device that only has the inlet's name is somebody else's.
+func TestPlanRefusesForeignInlet(t *testing.T) {
+	s := bare()
+	s.Links = append(s.Links, kernel.Link{Name: "ftin-250", Kind: "dummy", Index: 4})
+	if _, err := Plan(nil, wanted(t, fan.IPIP, fan.EBPF), s); !errors.Is(err, fan.ErrUsage) || !strings.Contains(err.Error(), "ftin-250") {
+		t.Errorf("error %v, want bad input that names the device", err)
+	}
+	if _, err := Plan(nil, wanted(t, fan.VXLAN, fan.Device), s); err != nil {
+		t.Errorf("a vxlan fan needs no inlet: %v", err)
 	}
 }

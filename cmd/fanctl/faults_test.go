@@ -22,6 +22,13 @@ func TestFaultAfterStep(t *testing.T) {
 	}
 }
 
+func TestFaultAfterFirstStep(t *testing.T) {
+	t.Setenv(failAfter, "1")
+	if observe, err := faultsFromEnvironment(); err != nil || observe(0, plan.Step{}) == nil {
+		t.Errorf("%v, or the first step did not fail", err)
+	}
+}
+
 func TestNoFaultsUnlessAskedFor(t *testing.T) {
 	if observe, err := faultsFromEnvironment(); observe != nil || err != nil {
 		t.Errorf("without the variables there is an observer %t, %v", observe != nil, err)
