@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -123,28 +121,9 @@ func (l *lane) lost(t *testing.T) map[string]int {
 				all[fmt.Sprintf("%s of host %d", name, i+1)] = int(n)
 			}
 		}
-		all[fmt.Sprintf("FragFails of host %d", i+1)] = f.fragFails(t)
+		all[fmt.Sprintf("FragFails of host %d", i+1)] = f.host.Counter(t, "Ip", "FragFails")
 	}
 	return all
-}
-
-// fragFails is the kernel's counter of packets that it could not cut up (RFC 2011).
-func (f fan) fragFails(t *testing.T) int {
-	t.Helper()
-	var names []string
-	for line := range strings.Lines(f.host.Must(t, "cat", "/proc/net/snmp")) {
-		fields := strings.Fields(line)
-		if i := slices.Index(names, "FragFails"); i > 0 && len(fields) > i && fields[0] == "Ip:" {
-			n, err := strconv.Atoi(fields[i])
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		names = fields
-	}
-	t.Fatal("no FragFails in /proc/net/snmp")
-	return 0
 }
 
 // firewallCounted says whether the bridge's firewall has dropped a packet: it puts

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/fanctl/fanctl/tests/bed/wire"
 )
@@ -142,12 +143,14 @@ func (n *NS) Ping(dst netip.Addr, count int, args ...string) int {
 	return Answered(n.Exec(append(words, dst.String())...).Stdout)
 }
 
-// StartPing sends count echo requests beside the test. The function that it
-// returns waits for the end and returns how many were sent and answered; the
-// channel is closed when that is known.
+// StartPing sends count echo requests beside the test and returns once one was
+// answered, or all have ended: from then on firewalls know the connection. The
+// function that it returns waits for the end and returns how many were sent and
+// answered; the channel is closed when that is known.
 func (n *NS) StartPing(t testing.TB, dst netip.Addr, count int, args ...string) (wait func() (sent, answered int), ended <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), hangs)
+	before := n.Counter(t, "Icmp", "InEchoReps")
 	words := append([]string{"ping", "-n", "-q", "-c", strconv.Itoa(count), "-W", "5"}, args...)
 	cmd := n.Command(ctx, append(words, dst.String())...)
 	done := make(chan struct{})
@@ -160,6 +163,7 @@ func (n *NS) StartPing(t testing.TB, dst netip.Addr, count int, args ...string) 
 		cancel()
 		<-done
 	})
+	n.awaitAnswer(t, before, done)
 	return func() (int, int) {
 		t.Helper()
 		<-done
@@ -168,4 +172,17 @@ func (n *NS) StartPing(t testing.TB, dst netip.Addr, count int, args ...string) 
 		}
 		return Sent(r.Stdout), Answered(r.Stdout)
 	}, done
+}
+
+// awaitAnswer returns when the namespace has got more answers to echo requests than
+// before, or when the pings have ended.
+func (n *NS) awaitAnswer(t testing.TB, before int, ended <-chan struct{}) {
+	t.Helper()
+	for n.Counter(t, "Icmp", "InEchoReps") == before {
+		select {
+		case <-ended:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
 }

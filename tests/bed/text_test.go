@@ -98,3 +98,24 @@ func TestCleanFirewall(t *testing.T) {
 		t.Errorf("nft: got\n%s\nwant\n%s", got, ours+rules)
 	}
 }
+
+func TestCounter(t *testing.T) {
+	const text = "Ip: Forwarding FragFails\nIp: 1 7\nIcmp: InEchoReps\nIcmp: 3\nUdp: InDatagrams\n"
+	tests := []struct {
+		protocol, name string
+		want           int
+		fails          bool
+	}{
+		{"Ip", "Forwarding", 1, false},
+		{"Ip", "FragFails", 7, false},
+		{"Icmp", "InEchoReps", 3, false},
+		{"Icmp", "FragFails", 0, true},
+		{"Udp", "InDatagrams", 0, true},
+		{"Tcp", "InSegs", 0, true},
+	}
+	for _, test := range tests {
+		if got, err := counter(text, test.protocol, test.name); got != test.want || (err != nil) != test.fails {
+			t.Errorf("%s of %s: %d, %v; want %d, an error: %t", test.name, test.protocol, got, err, test.want, test.fails)
+		}
+	}
+}
