@@ -49,7 +49,7 @@ func FuzzParseUnderlay(f *testing.F) {
 }
 
 func FuzzParseOverlay(f *testing.F) {
-	for _, s := range []string{"250", "250.0.0.0/8", "0", "10.254.0.0/16", "250.0.0.1/8", "::/0"} {
+	for _, s := range []string{"250", "250.0.0.0/8", "0", "10.254.0.0/16", "250.0.0.1/8", "::/0", "::0/0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -12,7 +12,7 @@ func ParseOverlay(s string) (netip.Prefix, error) {
 		s += ".0.0.0/8"
 	}
 	p, err := netip.ParsePrefix(s)
-	if err != nil {
+	if err != nil || !p.Addr().Is4() {
 		return netip.Prefix{}, Usagef("overlay %q is not an IPv4 network; use one such as 250.0.0.0/8 or just 250", s)
 	}
 	if err := checkNetwork("overlay", p); err != nil {
