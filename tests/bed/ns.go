@@ -123,7 +123,8 @@ func onOwnThread(fn func() error) error {
 }
 
 // Command prepares a command inside the namespace. The kernel kills it with the
-// test, should that die.
+// test, should that die: with the thread that starts it, to be exact, so whoever
+// starts it has to stay on that thread until it ends.
 func (n *NS) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + n.Path()}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -146,6 +147,8 @@ func (n *NS) exec(stdin string, env []string, args ...string) Result {
 }
 
 func run(cmd *exec.Cmd) Result {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

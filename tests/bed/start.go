@@ -2,6 +2,7 @@ package bed
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -12,13 +13,24 @@ func (n *NS) Start(t testing.TB, args ...string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := n.Command(ctx, args...)
-	if err := cmd.Start(); err != nil {
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // it was told to end, or its client reports why not
+		}
+	}()
+	if err := <-started; err != nil {
 		cancel()
 		t.Fatalf("in %s: start %v: %v", n.Name, args, err)
 	}
 	stop = sync.OnceFunc(func() {
 		cancel()
-		_ = cmd.Wait() // it was told to end, or its client has reported why not
+		<-ended
 	})
 	t.Cleanup(stop)
 	return stop
