@@ -8,7 +8,7 @@ LINT_VERSION := v2.15.0
 STATICCHECK_VERSION := v0.8.2
 FUZZTIME ?= 30s
 KERNEL ?= 6.1
-BENCH ?= -rounds 3 -seconds 0.3 -state=false
+BENCH ?= -beds 1 -rounds 3 -seconds 0.3 -state=false
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test test-unit test-vm bench bench-vm fuzz lint generate check-generated deps deps-vm deps-generate clean
@@ -29,8 +29,8 @@ test: deps ## all tests but those in VMs (root)
 test-unit: ## the tests that need neither root nor Debian packages
 	$(GO) test ./fan/... ./internal/plan/... ./internal/firewall/...
 
-test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1 PATHS='ipip by device,vxlan'
-	KERNEL=$(KERNEL) PATHS='$(PATHS)' $(GO) test -tags vm -count 1 -v -timeout 40m ./tests/vm
+test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1 RUN=Reach PATHS='ipip by device,vxlan'
+	KERNEL=$(KERNEL) RUN='$(RUN)' PATHS='$(PATHS)' $(GO) test -tags vm -count 1 -v -timeout 40m ./tests/vm
 
 bench-vm: deps deps-vm ## the benchmarks there, a nanosecond being an instruction; BENCH: their flags
 	KERNEL=$(KERNEL) BENCH='$(BENCH)' $(GO) test -tags vm -count 1 -v -timeout 40m -run TestBench ./tests/vm

@@ -107,7 +107,7 @@ func badNetworks() []mistake {
 	}
 	return append(all,
 		mistake{"up -u ' ' -o 250", `" " 10.0.0.0/16 eth0/16`},
-		mistake{"up -u eth0/16 -o fd00::/8", "fd00::/8 IPv4 10.0.0.0/16"},
+		mistake{"up -u eth0/16 -o fd00::/8", "fd00::/8 IPv4 250.0.0.0/8"},
 		mistake{"up -u eth0/16 -o 250.0.0.1/8", "250.0.0.1/8 host bits 250.0.0.0/8"},
 		mistake{"up -u eth0/16 -o 250.0.0.0/0", "250.0.0.0/0 everything /1"},
 		mistake{"up -u eth0/16 -o 250.0.0.0/16", "10.0.0.0/16 250.0.0.0/16 longer"},

@@ -132,14 +132,16 @@ const lifecycle = "Up|Down|DryRun|Concurrent|Cycles"
 
 // The whole-program tests, in two machines at once: one has one processor. They go
 // by all paths, for this kernel attaches programs in another way than one that has
-// tcx; PATHS names some of them, separated by commas.
+// tcx; PATHS names some of them, separated by commas, and RUN the tests.
 func TestSuite(t *testing.T) {
 	l := newLab(t)
 	command := []string{"env", "FANCTL_PATHS=" + os.Getenv("PATHS"), testsPath, "-test.v", "-test.short"}
-	for _, part := range []struct{ name, pattern string }{
-		{"lifecycle", "-test.run=" + lifecycle},
-		{"the rest", "-test.skip=" + lifecycle},
-	} {
+	type part struct{ name, pattern string }
+	parts := []part{{"lifecycle", "-test.run=" + lifecycle}, {"the rest", "-test.skip=" + lifecycle}}
+	if run := os.Getenv("RUN"); run != "" {
+		parts = []part{{"named", "-test.run=" + run}}
+	}
+	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()
 			l.suite(t, append(slices.Clone(command), part.pattern)...)
