@@ -14,14 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// results are the values of each measure and path, a value a round.
-type results map[string]map[string][]float64
+// results are what was measured.
+type results struct {
+	Paths []string // in the order of measurement
+	// Values are those of each measure and path, a value a round.
+	Values map[string]map[string][]float64
+}
 
-func (r results) add(measure, path string, value float64) {
-	if r[measure] == nil {
-		r[measure] = map[string][]float64{}
+func newResults() *results { return &results{Values: map[string]map[string][]float64{}} }
+
+func (r *results) add(measure, path string, value float64) {
+	if !slices.Contains(r.Paths, path) {
+		r.Paths = append(r.Paths, path)
 	}
-	r[measure][path] = append(r[measure][path], value)
+	if r.Values[measure] == nil {
+		r.Values[measure] = map[string][]float64{}
+	}
+	r.Values[measure][path] = append(r.Values[measure][path], value)
 }
 
 // Names of the measures.
@@ -37,7 +46,7 @@ const (
 const payload = 64
 
 // taker takes one kind of measure of a path once.
-type taker func(p path, from, to int, length time.Duration, data results) error
+type taker func(p path, from, to int, length time.Duration, data *results) error
 
 // takers are the kinds of measure by the names that -measure takes.
 func takers() map[string]taker {
@@ -46,7 +55,7 @@ func takers() map[string]taker {
 
 // measure takes the named kinds of measure of a path once. Odd rounds go the other
 // way.
-func measure(p path, kinds []string, round int, length time.Duration, data results) error {
+func measure(p path, kinds []string, round int, length time.Duration, data *results) error {
 	for _, kind := range kinds {
 		if err := takers()[kind](p, round%2, 1-round%2, length, data); err != nil {
 			return err
@@ -55,20 +64,20 @@ func measure(p path, kinds []string, round int, length time.Duration, data resul
 	return nil
 }
 
-func takePackets(p path, from, to int, length time.Duration, data results) error {
+func takePackets(p path, from, to int, length time.Duration, data *results) error {
 	rate, cost, err := packets(p, from, to, length)
 	data.add(udpPackets, p.name, rate)
 	data.add(udpCost, p.name, cost)
 	return err
 }
 
-func takeStream(p path, from, to int, length time.Duration, data results) error {
+func takeStream(p path, from, to int, length time.Duration, data *results) error {
 	rate, err := stream(p, from, to, length)
 	data.add(tcpRate, p.name, rate)
 	return err
 }
 
-func takePingPong(p path, from, to int, length time.Duration, data results) error {
+func takePingPong(p path, from, to int, length time.Duration, data *results) error {
 	trips, err := pingPong(p, from, to, length)
 	if err != nil || len(trips) == 0 {
 		return err

@@ -25,24 +25,24 @@ func goals() []goal {
 }
 
 // report prints each measure with its ratios.
-func report(out io.Writer, paths []path, data results) {
+func report(out io.Writer, data *results) {
 	for _, name := range []string{udpPackets, udpCost, tcpRate, roundTrips, median, worst} {
-		if len(data[name]) == 0 {
+		if len(data.Values[name]) == 0 {
 			continue
 		}
 		fmt.Fprintf(out, "\n%-30s %10s %21s %9s %9s %9s\n", name, "median", "least - most", "/route", "/flannel", "/host")
-		for _, p := range paths {
-			values := data[name][p.name]
-			fmt.Fprintf(out, "  %-28s %10.4g %10.4g -%9.4g", p.name, mid(values), slices.Min(values), slices.Max(values))
+		for _, p := range data.Paths {
+			values := data.Values[name][p]
+			fmt.Fprintf(out, "  %-28s %10.4g %10.4g -%9.4g", p, mid(values), slices.Min(values), slices.Max(values))
 			for _, to := range []string{"route", "flannel", "host"} {
-				fmt.Fprintf(out, " %9s", ratioText(data[name], p.name, to))
+				fmt.Fprintf(out, " %9s", ratioText(data.Values[name], p, to))
 			}
 			fmt.Fprintln(out)
 		}
 	}
 	fmt.Fprintln(out, "\nratios wanted (median of the rounds' ratios)")
 	for _, g := range goals() {
-		r, ok := ratio(data[g.measure], g.path, g.to)
+		r, ok := ratio(data.Values[g.measure], g.path, g.to)
 		if !ok {
 			continue
 		}
