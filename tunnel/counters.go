@@ -98,7 +98,7 @@ func countersOfProgram(id ebpf.ProgramID) *ebpf.Map {
 		if err != nil {
 			continue
 		}
-		if m.Type() == ebpf.PerCPUArray {
+		if about, err := m.Info(); err == nil && about.Name == bpf.CountersMap {
 			return m
 		}
 		m.Close()

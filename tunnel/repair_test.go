@@ -219,12 +219,12 @@ func TestConfigOfDevices(t *testing.T) {
 	w := wanted(t, fan.IPIP, fan.EBPF)
 	s := built(t, w)
 	c, _ := w.config(s)
-	if want := (bpf.Devices{Tunnel: 4, TunnelMAC: w.Fan.TunnelMAC(), Inlet: 5, LinkHeader: 14}); c != bpf.NewConfig(w.Fan, want) {
+	if want := (bpf.Devices{Tunnel: 4, TunnelMAC: w.Fan.TunnelMAC(), Inlet: 5, Underlay: 2, LinkHeader: 14}); c != bpf.NewConfig(w.Fan, want) {
 		t.Errorf("the constants are %+v, want those of %+v", c, want)
 	}
 	w.PlainSums, s.Links[1].Ethernet = true, false
 	c, _ = w.config(s)
-	if want := (bpf.Devices{Tunnel: 4, TunnelMAC: w.Fan.TunnelMAC(), Inlet: 5, PlainSums: 2}); c != bpf.NewConfig(w.Fan, want) {
+	if want := (bpf.Devices{Tunnel: 4, TunnelMAC: w.Fan.TunnelMAC(), Inlet: 5, Underlay: 2, PlainSums: true}); c != bpf.NewConfig(w.Fan, want) {
 		t.Errorf("over a layer 3 device the constants are %+v, want those of %+v", c, want)
 	}
 }

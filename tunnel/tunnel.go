@@ -130,12 +130,10 @@ func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
 	}
 	inlet, haveInlet := s.Link(w.Fan.Inlet())
 	underlay, haveUnderlay := s.Link(w.Fan.Device)
-	d := bpf.Devices{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index}
+	d := bpf.Devices{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index,
+		Underlay: underlay.Index, PlainSums: w.PlainSums}
 	if underlay.Ethernet {
 		d.LinkHeader = 14
-	}
-	if w.PlainSums {
-		d.PlainSums = underlay.Index
 	}
 	return bpf.NewConfig(w.Fan, d), haveTunnel && haveInlet && haveUnderlay
 }

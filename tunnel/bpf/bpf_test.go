@@ -84,8 +84,9 @@ const (
 	next     = 0xffffffff // -1
 )
 
+// ethernet is the header of a frame to the loopback device, which test runs are on.
 func ethernet() []byte {
-	return []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00}
+	return []byte{0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0x08, 0x00}
 }
 
 // ipv4 builds a header of 20 bytes and the payload behind it.

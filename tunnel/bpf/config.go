@@ -17,14 +17,19 @@ type Devices struct {
 	Bridge     int     // index of the fan bridge; only vxlan needs it, the rest only ipip without an ipip device
 	Tunnel     int     // index of the fan tunnel
 	TunnelMAC  [6]byte // its hardware address
-	PlainSums  int     // index of the underlay device if it sums up packets from any byte on, or 0
 	Inlet      int     // index of its other end, the port of the bridge
-	LinkHeader uint8   // bytes before the IP header on the underlay device: 14, or 0 for layer 3 devices
+	Underlay   int     // index of the underlay device
+	LinkHeader uint8   // bytes before its IP header: 14, or 0 for layer 3 devices
+	PlainSums  bool    // it sums up packets from any byte on
 }
 
 // NewConfig returns the constants of a fan's programs.
 func NewConfig(f fan.Fan, d Devices) Config {
 	underlay, overlay, slice := f.Mapping.Underlay(), f.Mapping.Overlay(), f.Slice()
+	var plainSums uint8
+	if d.PlainSums {
+		plainSums = 1
+	}
 	return Config{
 		Underlay: number(underlay.Addr()), UnderlayMask: mask(underlay.Bits()),
 		Overlay: number(overlay.Addr()), OverlayMask: mask(overlay.Bits()),
@@ -36,9 +41,10 @@ func NewConfig(f fan.Fan, d Devices) Config {
 		Bridge:     uint32(d.Bridge),
 		Tunnel:     uint32(d.Tunnel),
 		Inlet:      uint32(d.Inlet),
-		PlainSums:  uint32(d.PlainSums),
+		Device:     uint32(d.Underlay),
 		TunnelMac:  d.TunnelMAC,
 		LinkHeader: d.LinkHeader,
+		PlainSums:  plainSums,
 	}
 }
 
@@ -52,5 +58,5 @@ func mask(bits int) uint32 { return ^uint32(0) << (32 - bits) }
 // numbers returns the constants as fixed-size values, in their order.
 func numbers(c Config) []any {
 	return []any{c.Underlay, c.UnderlayMask, c.Overlay, c.OverlayMask, c.Slice, c.SliceMask, c.Host, c.Shift,
-		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.PlainSums, c.TunnelMac, c.LinkHeader}
+		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.Device, c.TunnelMac, c.LinkHeader, c.PlainSums}
 }

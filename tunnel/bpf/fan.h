@@ -64,10 +64,10 @@ struct fan_config {
 	/* The rest is for ipip without an ipip device. */
 	__u32 tunnel;      /* index of the fan tunnel */
 	__u32 inlet;       /* index of the fan tunnel's other end, a port of the bridge */
-	__u32 plain_sums;  /* index of a device that sums up any packet, see ipip_direct_send, or 0 */
+	__u32 device;      /* index of the underlay device */
 	__u8 tunnel_mac[ETH_ALEN];
 	__u8 link_header;  /* bytes before the IP header on the underlay device */
-	__u8 unused;
+	__u8 plain_sums;   /* the underlay device sums up any packet, see ipip_direct_send */
 };
 
 /* One record a CPU; docs of the fields: the Go type Counters. */

@@ -28,10 +28,10 @@ type ipipFanConfig struct {
 	Bridge       uint32
 	Tunnel       uint32
 	Inlet        uint32
-	PlainSums    uint32
+	Device       uint32
 	TunnelMac    [6]uint8
 	LinkHeader   uint8
-	Unused       uint8
+	PlainSums    uint8
 }
 
 type ipipFanCounters struct {

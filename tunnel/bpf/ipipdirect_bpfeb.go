@@ -28,10 +28,10 @@ type ipipDirectFanConfig struct {
 	Bridge       uint32
 	Tunnel       uint32
 	Inlet        uint32
-	PlainSums    uint32
+	Device       uint32
 	TunnelMac    [6]uint8
 	LinkHeader   uint8
-	Unused       uint8
+	PlainSums    uint8
 }
 
 type ipipDirectFanCounters struct {
@@ -51,11 +51,22 @@ type ipipDirectFanCounters struct {
 	Kept      uint64
 }
 
+type ipipDirectNextHop struct {
+	_      structs.HostLayout
+	Jiffy  uint64
+	Host   uint32
+	Fits   uint32
+	Target [6]uint8
+	Source [6]uint8
+	_      [4]byte
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ipipDirectMapCounters           = "counters"
+	ipipDirectMapNextHops           = "next_hops"
 	ipipDirectProgIpipDirectClose   = "ipip_direct_close"
 	ipipDirectProgIpipDirectDeliver = "ipip_direct_deliver"
 	ipipDirectProgIpipDirectReceive = "ipip_direct_receive"
@@ -116,6 +127,7 @@ type ipipDirectProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ipipDirectMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	NextHops *ebpf.MapSpec `ebpf:"next_hops"`
 }
 
 // ipipDirectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -146,11 +158,13 @@ func (o *ipipDirectObjects) Close() error {
 // It can be passed to loadIpipDirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ipipDirectMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
+	NextHops *ebpf.Map `ebpf:"next_hops"`
 }
 
 func (m *ipipDirectMaps) Close() error {
 	return _IpipDirectClose(
 		m.Counters,
+		m.NextHops,
 	)
 }
 
