@@ -137,6 +137,26 @@ func TestForgedSources(t *testing.T) {
 	})
 }
 
+// A switch that does not know where a hardware address is sends the frame to all:
+// only the host with that address takes it.
+func TestFrameForAnotherCard(t *testing.T) {
+	eachPath(t, func(t *testing.T, p path) {
+		s := newTrespass(t, p)
+		victimHost := s.fans[1].host
+		send := s.attacker.FrameSender(t, "eth0")
+		packet := s.outer(s.attacker.Addr, victimHost.Addr, overlayVNI, marked(s.fans[2].net.Gateway(), s.victim.Addr))
+		for _, test := range []struct {
+			card wire.MAC
+			want int
+		}{{wire.MAC{0x02, 0, 0, 0, 0x99, 0x99}, 0}, {victimHost.MAC(t, "eth0"), 1}} {
+			send.Must(t, wire.Eth{Dst: test.card, Src: s.attacker.MAC(t, "eth0"), Type: wire.TypeIPv4}.Build(packet))
+			if got := s.arrived(t); got != test.want {
+				t.Errorf("%d frames to %s have arrived, want %d", got, test.card, test.want)
+			}
+		}
+	})
+}
+
 // What is for another host's container is not handed on.
 func TestInnerDestinationOfAnotherHost(t *testing.T) {
 	eachPath(t, func(t *testing.T, p path) {

@@ -266,7 +266,9 @@ int ipip_direct_receive(struct __sk_buff *skb)
 	struct ipv4 *ip, *inner;
 	__u8 ecn;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || !count)
+	/* Like the stack, nothing of frames for other hosts' cards, which a switch may
+	 * send to everybody. */
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type == PACKET_OTHERHOST || !count)
 		return NEXT;
 	data_end = (void *)(long)skb->data_end;
 	ip = (void *)(long)skb->data + at;
