@@ -87,6 +87,10 @@ func TestDeviceNames(t *testing.T) {
 	if got, want := deviceNames(plain()), "eth0, eth1, docker0, wg0"; got != want {
 		t.Errorf("the devices are %q, want %q", got, want)
 	}
+	alone := kernel.State{Links: []kernel.Link{{Name: "lo", Loopback: true}}}
+	if got, want := deviceNames(alone), "none but the loopback device"; got != want {
+		t.Errorf("the devices are %q, want %q", got, want)
+	}
 }
 
 // A device whose MTU leaves less than every host must take can't carry a fan.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/fanctl/fanctl/bridge"
 	"github.com/fanctl/fanctl/fan"
@@ -153,17 +154,16 @@ func locals(s kernel.State) []fan.Local {
 }
 
 func deviceNames(s kernel.State) string {
-	var names string
+	var names []string
 	for _, l := range s.Links {
-		if l.Loopback {
-			continue
+		if !l.Loopback {
+			names = append(names, l.Name)
 		}
-		if names != "" {
-			names += ", "
-		}
-		names += l.Name
 	}
-	return names
+	if len(names) == 0 {
+		return "none but the loopback device"
+	}
+	return strings.Join(names, ", ")
 }
 
 // checkHost refuses (fan.ErrUsage) a fan that gets in the way of what the host
