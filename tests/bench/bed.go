@@ -17,11 +17,12 @@ type path struct {
 
 type bed struct {
 	fanctl     string
+	bridged    string // bridge-nf-call-iptables, where the kernel has it
 	namespaces []string
 	next       int
 }
 
-func newBed(fanctl string) *bed { return &bed{fanctl: fanctl} }
+func newBed(fanctl, bridged string) *bed { return &bed{fanctl: fanctl, bridged: bridged} }
 
 func (b *bed) close() {
 	for _, ns := range b.namespaces {
@@ -129,6 +130,9 @@ func (b *bed) buildPath(s setup) (path, error) {
 	for i := range hosts {
 		var err error
 		if hosts[i], err = b.namespace("h"); err != nil {
+			return p, err
+		}
+		if err := in(hosts[i], "sysctl -qew net.bridge.bridge-nf-call-iptables="+b.bridged); err != nil {
 			return p, err
 		}
 	}

@@ -25,6 +25,7 @@ type options struct {
 	json    string
 	fanctl  string
 	state   bool
+	bridged string
 }
 
 func main() {
@@ -37,6 +38,7 @@ func main() {
 	flag.StringVar(&o.json, "json", "", "file for the raw data")
 	flag.StringVar(&o.fanctl, "fanctl", os.Getenv("FANCTL"), "the fanctl to measure")
 	flag.BoolVar(&o.state, "state", true, "also show what the kernel keeps when many hosts are talked to")
+	flag.StringVar(&o.bridged, "bridged", "0", "0 or 1: whether bridges pass packets to the firewall, where the kernel has br_netfilter")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -48,7 +50,7 @@ func run(o options) error {
 	if o.fanctl == "" {
 		return fmt.Errorf("set FANCTL or -fanctl to the program to measure (make bench does)")
 	}
-	bed := newBed(o.fanctl)
+	bed := newBed(o.fanctl, o.bridged)
 	defer bed.close()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
@@ -59,8 +61,8 @@ func run(o options) error {
 	}()
 
 	release, _ := exec.Command("uname", "-r").Output()
-	fmt.Printf("kernel %s, %d beds, %d rounds of %gs in each, both directions in turn\n",
-		strings.TrimSpace(string(release)), o.beds, o.rounds, o.seconds)
+	fmt.Printf("kernel %s, %d beds, %d rounds of %gs in each, both directions in turn, bridge-nf-call-iptables %s\n",
+		strings.TrimSpace(string(release)), o.beds, o.rounds, o.seconds, o.bridged)
 	data, err := measureAll(bed, o)
 	if err != nil {
 		return err

@@ -186,14 +186,16 @@ func mapEntries(host string) (int, error) {
 	return sum, nil
 }
 
-// attached lists the programs at the host's devices, by tcx or by clsact.
+// attached lists the programs at the host's devices, by tcx and by clsact.
 func attached(host string) (ids []ebpf.ProgramID, err error) {
+	var names []string
 	err = inside(host, func() error {
 		devices, err := net.Interfaces()
 		if err != nil {
 			return err
 		}
 		for _, d := range devices {
+			names = append(names, d.Name)
 			for _, way := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
 				found, err := link.QueryPrograms(link.QueryOptions{Target: d.Index, Attach: way})
 				if err != nil {
@@ -206,23 +208,32 @@ func attached(host string) (ids []ebpf.ProgramID, err error) {
 		}
 		return nil
 	})
-	if err != nil || len(ids) > 0 {
-		return ids, err
+	if err != nil {
+		return nil, err
 	}
-	for _, device := range []string{"eth0", "fan-250", "ftun-250", "ftin-250", "ftun-ipip"} {
+	for _, device := range names {
 		for _, way := range []string{"ingress", "egress"} {
-			out, err := exec.Command("tc", "-n", host, "filter", "show", "dev", device, way).Output()
+			filters, err := clsactPrograms(host, device, way)
 			if err != nil {
-				continue // not every type has every device
+				return nil, err
 			}
-			for _, id := range regexp.MustCompile(`direct-action.* id (\d+)`).FindAllSubmatch(out, -1) {
-				n, err := strconv.ParseUint(string(id[1]), 10, 32)
-				if err != nil {
-					return nil, err
-				}
-				ids = append(ids, ebpf.ProgramID(n))
-			}
+			ids = append(ids, filters...)
 		}
+	}
+	return ids, nil
+}
+
+func clsactPrograms(host, device, way string) (ids []ebpf.ProgramID, err error) {
+	out, err := exec.Command("tc", "-n", host, "filter", "show", "dev", device, way).Output()
+	if err != nil {
+		return nil, nil // no place for filters there
+	}
+	for _, id := range regexp.MustCompile(`direct-action.* id (\d+)`).FindAllSubmatch(out, -1) {
+		n, err := strconv.ParseUint(string(id[1]), 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, ebpf.ProgramID(n))
 	}
 	return ids, nil
 }
