@@ -18,7 +18,7 @@ func TestWayChanges(t *testing.T) {
 		fans := upAll(t, b, p, overlay)
 		one, two := fans[0].container(t, bed.ContainerOptions{}), fans[1].container(t, bed.ContainerOptions{})
 		t.Run("to a router and back", func(t *testing.T) { byRouter(t, b, one, two) })
-		t.Run("to another card", func(t *testing.T) { otherCard(t, b, one, two) })
+		t.Run("to another card", func(t *testing.T) { otherCard(t, one, two) })
 	})
 }
 
@@ -48,7 +48,7 @@ func byRouter(t *testing.T, b *bed.Bed, one, two *bed.Container) {
 // otherCard gives a host another hardware address, of which it tells nobody: the
 // sender's kernel finds out, because it goes on to confirm a neighbour that it
 // sends to.
-func otherCard(t *testing.T, b *bed.Bed, one, two *bed.Container) {
+func otherCard(t *testing.T, one, two *bed.Container) {
 	one.StartPing(t, two.Addr, 5000, "-i", "0.002")
 	two.Host.IP(t, "link set eth0 address 02:00:00:00:99:99")
 	if !eventually(func() bool { return one.Ping(two.Addr, 1, "-W", "1") == 1 }) {
