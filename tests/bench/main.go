@@ -53,7 +53,7 @@ func run(o options) error {
 	bed := newBed(o.fanctl, o.bridged)
 	defer bed.close()
 	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	go func() {
 		<-interrupted
 		bed.close()
