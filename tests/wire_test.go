@@ -77,8 +77,8 @@ func checkOuter(t *testing.T, f bed.Frame, b *bed.Bed, p path) {
 	if p.kind == "vxlan" {
 		want.proto = wire.ProtoUDP
 	}
-	if p.datapath == "device" && in.TOS&wire.CE == wire.CE {
-		// The kernel's devices keep a mark for the inner header alone, as RFC 3168
+	if p.kind == "vxlan" && in.TOS&wire.CE == wire.CE {
+		// The kernel's device keeps a mark for the inner header alone, as RFC 3168
 		// had it (include/net/inet_ecn.h: INET_ECN_encapsulate); the receiver cannot
 		// tell the difference.
 		want.tos = in.TOS&^wire.CE | wire.ECT0

@@ -200,16 +200,21 @@ func TestNotBuiltAsSomebodyElses(t *testing.T) {
 
 func TestConfigNeedsTheDevices(t *testing.T) {
 	for _, w := range everyWay(t) {
-		if _, complete := w.config(bare()); complete != w.shared() {
-			t.Errorf("%s: without its devices the constants are complete: %t", w.Name(), complete)
+		needed := []string{w.Name(), "eth0"}
+		switch {
+		case w.direct():
+			needed = append(needed, "ftin-250")
+		case w.Fan.Type == fan.VXLAN:
+			needed = []string{w.Name(), "fan-250"}
 		}
-	}
-	for _, w := range []Want{wanted(t, fan.IPIP, fan.EBPF), wanted(t, fan.VXLAN, fan.Device)} {
-		for _, name := range map[bool][]string{true: {"ftun-250", "ftin-250", "eth0"}, false: {"ftun-250", "fan-250"}}[w.direct()] {
+		for _, name := range needed {
 			s := built(t, w)
+			if _, complete := w.config(s); !complete {
+				t.Errorf("%s: the constants of what is built are not complete", w.Name())
+			}
 			l, _ := s.Link(name)
 			if _, complete := w.config(s.Without(l.Index)); complete {
-				t.Errorf("%s: the constants are complete without %s", w.Fan.Type, name)
+				t.Errorf("%s: the constants are complete without %s", w.Name(), name)
 			}
 		}
 	}
@@ -226,6 +231,12 @@ func TestConfigOfDevices(t *testing.T) {
 	c, _ = w.config(s)
 	if want := (bpf.Devices{Tunnel: 4, TunnelMAC: w.Fan.TunnelMAC(), Inlet: 5, Underlay: 2, PlainSums: true}); c != bpf.NewConfig(w.Fan, want) {
 		t.Errorf("over a layer 3 device the constants are %+v, want those of %+v", c, want)
+	}
+
+	w = wanted(t, fan.IPIP, fan.Device)
+	c, _ = w.config(built(t, w))
+	if want := (bpf.Devices{Tunnel: 4, Underlay: 2, LinkHeader: 14}); c != bpf.NewConfig(w.Fan, want) {
+		t.Errorf("with the ipip device the constants are %+v, want those of %+v", c, want)
 	}
 }
 

@@ -121,20 +121,20 @@ func (w Want) closes() string {
 // the devices that they name.
 func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
 	tunnel, haveTunnel := s.Link(w.Name())
-	switch {
-	case w.shared():
-		return bpf.NewConfig(w.Fan, bpf.Devices{}), true
-	case w.Fan.Type == fan.VXLAN:
+	if w.Fan.Type == fan.VXLAN {
 		bridge, haveBridge := s.Link(w.Fan.Bridge)
 		return bpf.NewConfig(w.Fan, bpf.Devices{Bridge: bridge.Index}), haveTunnel && haveBridge
 	}
-	inlet, haveInlet := s.Link(w.Fan.Inlet())
 	underlay, haveUnderlay := s.Link(w.Fan.Device)
-	d := bpf.Devices{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index,
-		Underlay: underlay.Index, PlainSums: w.PlainSums}
+	d := bpf.Devices{Tunnel: tunnel.Index, Underlay: underlay.Index, PlainSums: w.PlainSums}
 	if underlay.Ethernet {
 		d.LinkHeader = 14
 	}
+	if w.shared() {
+		return bpf.NewConfig(w.Fan, d), haveTunnel && haveUnderlay
+	}
+	inlet, haveInlet := s.Link(w.Fan.Inlet())
+	d.Inlet, d.TunnelMAC = inlet.Index, w.Fan.TunnelMAC()
 	return bpf.NewConfig(w.Fan, d), haveTunnel && haveInlet && haveUnderlay
 }
 

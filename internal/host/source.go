@@ -10,12 +10,12 @@ import (
 	"github.com/fanctl/fanctl/internal/kernel"
 )
 
-// checkSource returns an error if the kernel's tunnel devices would send with
+// checkSource returns an error if the kernel's vxlan device would send with
 // another source than the host address, which the other hosts then take for
 // forged. Since Linux 6.0 the programs choose the source
 // (26101f5ab6bd); before, the route to the other host does.
-func checkSource(h *netlink.Handle, f fan.Fan, d fan.Datapath) error {
-	if d != fan.Device || !kernel.Older(kernel.Release(), 6, 0) {
+func checkSource(h *netlink.Handle, f fan.Fan) error {
+	if f.Type != fan.VXLAN || !kernel.Older(kernel.Release(), 6, 0) {
 		return nil
 	}
 	peer := somePeer(f)

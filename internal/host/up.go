@@ -66,7 +66,7 @@ func (h *Host) planUp(r Request) (Result, error) {
 	if err := checkDatapath(result, s); err != nil {
 		return Result{}, err
 	}
-	if err := checkSource(h.handle, f, result.Datapath); err != nil {
+	if err := checkSource(h.handle, f); err != nil {
 		return Result{}, err
 	}
 	t := tunnel.Want{Fan: f, Datapath: result.Datapath, PlainSums: kernel.SumsPlainly(f.Device), Room: kernel.HasVXLAN()}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -132,7 +133,10 @@ func (b *bed) buildPath(s setup) (path, error) {
 		if hosts[i], err = b.namespace("h"); err != nil {
 			return p, err
 		}
-		if err := in(hosts[i], "sysctl -qew net.bridge.bridge-nf-call-iptables="+b.bridged); err != nil {
+		err = inside(hosts[i], func() error {
+			return os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte(b.bridged), 0o644)
+		})
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return p, err
 		}
 	}

@@ -14,13 +14,13 @@ type Config = ipipFanConfig
 // Devices is what the programs know of the host's devices; each program uses what
 // it needs.
 type Devices struct {
-	Bridge     int     // index of the fan bridge; only vxlan needs it, the rest only ipip without an ipip device
+	Bridge     int     // index of the fan bridge; only vxlan needs it, the rest only ipip
 	Tunnel     int     // index of the fan tunnel
-	TunnelMAC  [6]byte // its hardware address
-	Inlet      int     // index of its other end, the port of the bridge
 	Underlay   int     // index of the underlay device
 	LinkHeader uint8   // bytes before its IP header: 14, or 0 for layer 3 devices
 	PlainSums  bool    // it sums up packets from any byte on
+	TunnelMAC  [6]byte // the fan tunnel's hardware address; without an ipip device
+	Inlet      int     // index of its other end, the port of the bridge; without an ipip device
 }
 
 // NewConfig returns the constants of a fan's programs.

@@ -62,13 +62,13 @@ struct fan_config {
 	__u32 vni;         /* vxlan */
 	__u32 mtu;         /* of overlay packets */
 	__u32 bridge;      /* index of the fan bridge; vxlan */
-	/* The rest is for ipip without an ipip device. */
+	/* The rest is for ipip. */
 	__u32 tunnel;      /* index of the fan tunnel */
-	__u32 inlet;       /* index of the fan tunnel's other end, a port of the bridge */
+	__u32 inlet;       /* index of the fan tunnel's other end, a port of the bridge; without an ipip device */
 	__u32 device;      /* index of the underlay device */
-	__u8 tunnel_mac[ETH_ALEN];
+	__u8 tunnel_mac[ETH_ALEN]; /* without an ipip device */
 	__u8 link_header;  /* bytes before the IP header on the underlay device */
-	__u8 plain_sums;   /* the underlay device sums up any packet, see ipip_direct_send */
+	__u8 plain_sums;   /* the underlay device sums up any packet, see send.h */
 };
 
 /* One record a CPU; docs of the fields: the Go type Counters. */

@@ -72,21 +72,21 @@ static __always_inline void fill_error(struct icmp_headers *h, __be32 from, __be
 	h->icmp.check = ~fold(sum_words(&h->icmp, sizeof(h->icmp), sum));
 }
 
-/* Whether a packet, or a segment of a super-packet, is longer than the fan's
- * MTU. length is the packet's without its link layer header. */
-static __always_inline int longer_than(const struct __sk_buff *skb, __u32 mtu, const struct ipv4 *ip,
-				       const void *data_end, __u32 length)
+/* The length of a packet, or of the longest segment of a super-packet. length is
+ * the packet's without its link layer header. */
+static __always_inline __u32 longest(const struct __sk_buff *skb, const struct ipv4 *ip, const void *data_end,
+				     __u32 length)
 {
 	const __u8 *transport = (const void *)(ip + 1);
 	__u32 headers = sizeof(*ip);
 
 	if (!skb->gso_size)
-		return length > mtu;
+		return length;
 	if (ip->protocol == IPPROTO_UDP)
 		headers += 8;
 	else if (transport + 13 <= (const __u8 *)data_end)
 		headers += (transport[12] >> 4) * 4;
-	return headers + skb->gso_size > mtu;
+	return headers + skb->gso_size;
 }
 
 /* Makes of a frame that is too long the ICMP error that answers it, as if its

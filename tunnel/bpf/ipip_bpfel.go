@@ -51,11 +51,22 @@ type ipipFanCounters struct {
 	Kept      uint64
 }
 
+type ipipNextHop struct {
+	_      structs.HostLayout
+	Jiffy  uint64
+	Host   uint32
+	Fits   uint32
+	Target [6]uint8
+	Source [6]uint8
+	_      [4]byte
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ipipMapCounters     = "counters"
+	ipipMapNextHops     = "next_hops"
 	ipipProgGuard       = "guard"
 	ipipProgIpipReceive = "ipip_receive"
 	ipipProgIpipSend    = "ipip_send"
@@ -114,6 +125,7 @@ type ipipProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ipipMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	NextHops *ebpf.MapSpec `ebpf:"next_hops"`
 }
 
 // ipipVariableSpecs contains global variables before they are loaded into the kernel.
@@ -144,11 +156,13 @@ func (o *ipipObjects) Close() error {
 // It can be passed to loadIpipObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ipipMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
+	NextHops *ebpf.Map `ebpf:"next_hops"`
 }
 
 func (m *ipipMaps) Close() error {
 	return _IpipClose(
 		m.Counters,
+		m.NextHops,
 	)
 }
 

@@ -65,7 +65,7 @@ static __always_inline enum parsed parse_headers(const struct __sk_buff *skb, st
 	f->target = bpf_ntohl(ip->daddr);
 	f->tos = ip->tos;
 	f->dont_fragment = !!(ip->frag_off & bpf_htons(IP_DF));
-	f->too_big = longer_than(skb, config.mtu, ip, data_end, skb->len - ETH_HLEN);
+	f->too_big = longest(skb, ip, data_end, skb->len - ETH_HLEN) > config.mtu;
 	return IS_IP;
 }
 
