@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -166,6 +167,15 @@ func addPairStep(h *netlink.Handle, w Want) plan.Step {
 				PeerName:  inlet, PeerMTU: uint32(w.Fan.MTU), PeerHardwareAddr: peer[:]}))
 		},
 		Undo: func() error { return kernel.DeleteLink(h, w.Name()) },
+	}
+}
+
+// cutStep has the kernel cut up super-packets that are in a tunnel before they
+// leave by the device.
+func cutStep(device string) plan.Step {
+	return plan.Step{
+		Text: fmt.Sprintf("ethtool -K %s %s off", device, strings.Join(kernel.TunnelCuts(), " off ")),
+		Do:   func() error { return kernel.CutTunnels(device) },
 	}
 }
 

@@ -34,7 +34,7 @@ func ownerHash(owner string) string {
 func codes() map[string]string {
 	return map[string]string{
 		bpf.IPIPSend: "is", bpf.IPIPReceive: "ir", bpf.Guard: "ig",
-		bpf.DirectSend: "ds", bpf.DirectReceive: "dr", bpf.DirectDeliver: "dd", bpf.DirectClose: "dc",
+		bpf.DirectSend: "ds", bpf.DirectReceive: "dr", bpf.DirectPieces: "dp", bpf.DirectDeliver: "dd", bpf.DirectClose: "dc",
 		bpf.VXLANSend: "vs", bpf.VXLANReceive: "vr",
 	}
 }

@@ -117,11 +117,12 @@ func planShared(h *netlink.Handle, w Want, l kernel.Link, there bool) plan.Plan 
 
 func planPair(h *netlink.Handle, w Want, l kernel.Link, there bool, s kernel.State) plan.Plan {
 	if !there {
-		return plan.Plan{addPairStep(h, w), arpOffStep(h, w.Name())}
+		return plan.Plan{addPairStep(h, w), cutStep(w.Name()), arpOffStep(h, w.Name())}
 	}
 	var p plan.Plan
 	if !l.NoARP {
-		p = append(p, arpOffStep(h, w.Name()))
+		// An earlier run was ended before this or the step before it.
+		p = append(p, cutStep(w.Name()), arpOffStep(h, w.Name()))
 	}
 	for _, name := range []string{w.Name(), w.Fan.Inlet()} {
 		if end, ok := s.Link(name); ok && end.MTU != int(w.Fan.MTU) {

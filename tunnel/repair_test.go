@@ -122,6 +122,7 @@ func TestPlanMovesToAnotherHostAddress(t *testing.T) {
 		{wanted(t, fan.IPIP, fan.EBPF), `
 ip link del ftun-250
 ip link add ftun-250 mtu 1480 address 06:fa:0a:00:07:01 type veth peer name ftin-250 mtu 1480 address 0e:fa:0a:00:07:01
+ethtool -K ftun-250 tx-gre-segmentation off tx-gre-csum-segmentation off tx-ipxip4-segmentation off tx-ipxip6-segmentation off tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off
 ip link set ftun-250 arp off
 tc qdisc add dev ftun-250 clsact
 tc filter add dev ftun-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_send
@@ -129,6 +130,7 @@ tc qdisc add dev ftin-250 clsact
 tc filter add dev ftin-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_close
 tc filter replace dev fan-250 egress pref 12 handle 1 bpf direct-action # ipip_direct_deliver
 tc filter replace dev eth0 ingress pref 13 handle 1 bpf direct-action # ipip_direct_receive
+tc filter add dev ftin-250 ingress pref 1 handle 1 bpf direct-action # ipip_direct_pieces
 ip link set ftin-250 master fan-250
 bridge link set dev ftin-250 learning off flood off mcast_flood off bcast_flood off
 ip link set ftun-250 up

@@ -48,7 +48,7 @@ bpftool net attach tcx_ingress dev eth0 # ipip_direct_receive`, 1))
 	stale.Filters[3].Name = programName("fan-250", bpf.DirectReceive, "00000000")
 	checkPlan(t, "another program", direct, stale, "bpftool net replace tcx_ingress dev eth0 # ipip_direct_receive")
 	missing := withTCX(t, direct)
-	missing.Filters = missing.Filters[:3]
+	missing.Filters = slices.Delete(missing.Filters, 3, 4)
 	checkPlan(t, "a program missing", direct, missing, "bpftool net attach tcx_ingress dev eth0 # ipip_direct_receive")
 }
 

@@ -91,6 +91,7 @@ func (w Want) attachments() []attachment {
 			{device: w.Fan.Inlet(), egress: true, program: bpf.DirectClose},
 			{device: w.Fan.Bridge, egress: true, program: bpf.DirectDeliver},
 			{device: w.Fan.Device, program: bpf.DirectReceive, foreign: true},
+			{device: w.Fan.Inlet(), program: bpf.DirectPieces},
 		}
 	case w.shared():
 		list = []attachment{

@@ -24,6 +24,7 @@ const (
 	IPIPReceive   = "ipip_receive"
 	Guard         = "guard"
 	DirectSend    = "ipip_direct_send"
+	DirectPieces  = "ipip_direct_pieces"
 	DirectReceive = "ipip_direct_receive"
 	DirectDeliver = "ipip_direct_deliver"
 	DirectClose   = "ipip_direct_close"
@@ -44,7 +45,7 @@ type object struct {
 func objects() []object {
 	return []object{
 		{loadIpip, _IpipBytes, []string{IPIPSend, IPIPReceive, Guard}},
-		{loadIpipDirect, _IpipDirectBytes, []string{DirectSend, DirectReceive, DirectDeliver, DirectClose}},
+		{loadIpipDirect, _IpipDirectBytes, []string{DirectSend, DirectPieces, DirectReceive, DirectDeliver, DirectClose}},
 		{loadVxlan, _VxlanBytes, []string{VXLANSend, VXLANReceive}},
 	}
 }

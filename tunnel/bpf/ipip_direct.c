@@ -20,10 +20,29 @@
 #include "icmp.h"
 #include "send.h"
 
+/* What is in a container's own tunnel and still to be cut goes on to the inlet: the
+ * fan tunnel, whose features are off for that, has the kernel cut it before. */
 SEC("tc")
 int ipip_direct_send(struct __sk_buff *skb)
 {
-	return send_wrapped(skb, ETH_HLEN);
+	int verdict = send_wrapped(skb, ETH_HLEN);
+
+	return verdict == IN_TUNNEL ? PASS : verdict;
+}
+
+/* At the inlet's way in: the pieces. */
+SEC("tc")
+int ipip_direct_pieces(struct __sk_buff *skb)
+{
+	void *data_end = (void *)(long)skb->data_end;
+	struct ipv4 *ip = (void *)(long)skb->data + ETH_HLEN;
+	int verdict;
+
+	/* What is for the containers here, ipip_direct_deliver has put in. */
+	if (skb->protocol == bpf_htons(ETH_P_IP) && (void *)(ip + 1) <= data_end && in_slice(bpf_ntohl(ip->daddr)))
+		return NEXT;
+	verdict = send_wrapped(skb, ETH_HLEN);
+	return verdict == IN_TUNNEL ? DROP : verdict;
 }
 
 /* What the outer ECN bits do to the inner ones, RFC 6040 figure 4. Returns 0

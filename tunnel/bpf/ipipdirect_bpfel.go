@@ -69,6 +69,7 @@ const (
 	ipipDirectMapNextHops           = "next_hops"
 	ipipDirectProgIpipDirectClose   = "ipip_direct_close"
 	ipipDirectProgIpipDirectDeliver = "ipip_direct_deliver"
+	ipipDirectProgIpipDirectPieces  = "ipip_direct_pieces"
 	ipipDirectProgIpipDirectReceive = "ipip_direct_receive"
 	ipipDirectProgIpipDirectSend    = "ipip_direct_send"
 	ipipDirectVarConfig             = "config"
@@ -118,6 +119,7 @@ type ipipDirectSpecs struct {
 type ipipDirectProgramSpecs struct {
 	IpipDirectClose   *ebpf.ProgramSpec `ebpf:"ipip_direct_close"`
 	IpipDirectDeliver *ebpf.ProgramSpec `ebpf:"ipip_direct_deliver"`
+	IpipDirectPieces  *ebpf.ProgramSpec `ebpf:"ipip_direct_pieces"`
 	IpipDirectReceive *ebpf.ProgramSpec `ebpf:"ipip_direct_receive"`
 	IpipDirectSend    *ebpf.ProgramSpec `ebpf:"ipip_direct_send"`
 }
@@ -181,6 +183,7 @@ type ipipDirectVariables struct {
 type ipipDirectPrograms struct {
 	IpipDirectClose   *ebpf.Program `ebpf:"ipip_direct_close"`
 	IpipDirectDeliver *ebpf.Program `ebpf:"ipip_direct_deliver"`
+	IpipDirectPieces  *ebpf.Program `ebpf:"ipip_direct_pieces"`
 	IpipDirectReceive *ebpf.Program `ebpf:"ipip_direct_receive"`
 	IpipDirectSend    *ebpf.Program `ebpf:"ipip_direct_send"`
 }
@@ -189,6 +192,7 @@ func (p *ipipDirectPrograms) Close() error {
 	return _IpipDirectClose(
 		p.IpipDirectClose,
 		p.IpipDirectDeliver,
+		p.IpipDirectPieces,
 		p.IpipDirectReceive,
 		p.IpipDirectSend,
 	)

@@ -112,6 +112,10 @@ static __always_inline int too_big_for_route(struct __sk_buff *skb, const __u32 
 	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
 }
 
+/* What send_wrapped returns for a super-packet that is in a container's own tunnel:
+ * it is as it was, and the caller has to find another way. */
+#define IN_TUNNEL -2
+
 /* The program at a fan tunnel's way out; at is how many bytes are before the IP
  * header there. */
 static __always_inline int send_wrapped(struct __sk_buff *skb, const __u32 at)
@@ -170,8 +174,14 @@ static __always_inline int send_wrapped(struct __sk_buff *skb, const __u32 at)
 	if (skb->gso_size || !config.plain_sums || route.ifindex != config.device)
 		how |= BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
 	if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, how)) {
-		count->malformed++;
-		return DROP;
+		/* A packet that is in a tunnel already has its marks and can't have them
+		 * twice. What is not to be cut needs none. */
+		if (skb->gso_size)
+			return IN_TUNNEL;
+		if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, how & ~BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)) {
+			count->malformed++;
+			return DROP;
+		}
 	}
 	if (!at && add_link_header(skb)) {
 		count->malformed++;
