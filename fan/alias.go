@@ -32,6 +32,15 @@ func (f Fan) Alias() string {
 	if !f.NAT {
 		words = append(words, "nat=0")
 	}
+	if f.Auto {
+		words = append(words, "auto=1")
+	}
+	if f.DHCP {
+		words = append(words, "dhcp=1")
+	}
+	if f.Reserve > 1 {
+		words = append(words, fmt.Sprintf("reserve=%d", f.Reserve))
+	}
 	if f.Datapath != Auto {
 		words = append(words, "datapath="+f.Datapath.String())
 	}
@@ -90,6 +99,12 @@ func (f *Fan) setWord(key, value string) (known bool, err error) {
 		f.Port = uint16(n)
 	case "fixed-mtu":
 		f.FixedMTU = value == "1"
+	case "auto":
+		f.Auto = value == "1"
+	case "dhcp":
+		f.DHCP = value == "1"
+	case "reserve":
+		f.Reserve, err = ParseReserve(value)
 	case "nat":
 		f.NAT = value != "0"
 	case "datapath":

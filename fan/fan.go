@@ -14,6 +14,9 @@ type Fan struct {
 	FixedMTU bool   // the MTU was given and does not follow the underlay device's
 	NAT      bool   // packets that leave the overlay get the address of the device that they leave by
 	Datapath Datapath
+	Auto     bool  // brought up as one of a list, and goes with the list
+	DHCP     bool  // containers get their addresses from this host
+	Reserve  uint8 // so many addresses of the slice are the bridge's; 0 is 1
 }
 
 // Validate refuses (ErrUsage) a fan that can't be.
@@ -28,6 +31,9 @@ func (f Fan) Validate() error {
 		return Usagef("underlay device %q is not a device's name", f.Device)
 	}
 	if _, err := ParseBridgeName(f.Bridge); err != nil {
+		return err
+	}
+	if err := f.checkReserve(); err != nil {
 		return err
 	}
 	if f.MTU < MinMTU || f.MTU > MaxMTU {

@@ -97,6 +97,9 @@ func TestAliasText(t *testing.T) {
 		"fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=vxlan mtu=1300 port=8472 fixed-mtu=1 nat=0": func(f *Fan) {
 			f.Type, f.Port, f.MTU, f.FixedMTU, f.NAT = VXLAN, DefaultPort, 1300, true, false
 		},
+		"fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 auto=1 dhcp=1 reserve=9": func(f *Fan) {
+			f.Auto, f.DHCP, f.Reserve = true, true, 9
+		},
 		"fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 datapath=ebpf": func(f *Fan) { f.Datapath = EBPF },
 	} {
 		if got := sample(t, change).Alias(); got != want {
@@ -118,10 +121,13 @@ func TestAliasRoundTrip(t *testing.T) {
 			continue
 		}
 		f := Fan{Mapping: m, Host: address(number(underlay.Addr()) | random.Uint32()&^mask(underlay.Bits())), Device: "eth0.7",
-			Type: IPIP, Bridge: BridgeName(overlay), MTU: MinMTU + MTU(random.IntN(9000)), FixedMTU: flip(), NAT: flip(),
+			Type: IPIP, Bridge: BridgeName(overlay), MTU: MinMTU + MTU(random.IntN(9000)), FixedMTU: flip(), NAT: flip(), DHCP: flip(), Auto: flip(),
 			Datapath: Datapath(random.IntN(3))}
 		if flip() {
 			f.Type, f.Port, f.Datapath = VXLAN, uint16(1+random.IntN(65535)), Datapath(random.IntN(2))
+		}
+		if flip() {
+			f.Reserve = uint8(2 + random.IntN(MaxReserve-1))
 		}
 		if f.Validate() != nil {
 			continue

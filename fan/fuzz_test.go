@@ -119,3 +119,23 @@ func FuzzMapping(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseSpec(f *testing.F) {
+	for _, s := range []string{"250 eth0", "10.0.0.45/16 250.0.0.0/8 bridge mine", "-u eth0 -o 250 --type=vxlan --port 4790", "--mtu 1300 default 250 no-nat", "0.1.0.0/1 1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		words := strings.Fields(s)
+		spec, err := ParseSpec(words)
+		if err != nil {
+			checkUsage(t, s, err, "")
+			return
+		}
+		if !spec.Overlay.IsValid() || spec.Underlay.String() == "" {
+			t.Errorf("%q is %+v", s, spec)
+		}
+		if again, err := ParseSpec(spec.Words()); err != nil || again != spec {
+			t.Errorf("%q is %+v, which prints as %q and is then %+v, %v", s, spec, spec.Words(), again, err)
+		}
+	})
+}

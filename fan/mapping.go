@@ -2,6 +2,7 @@ package fan
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 )
 
@@ -32,8 +33,8 @@ func NewMapping(underlay, overlay netip.Prefix) (Mapping, error) {
 	if err := checkNetwork("overlay", overlay); err != nil {
 		return Mapping{}, err
 	}
-	if underlay.Bits() <= overlay.Bits() {
-		return Mapping{}, Usagef("underlay %s must have a longer mask than overlay %s, such as 10.0.0.0/16 and 250.0.0.0/8", underlay, overlay)
+	if err := checkMasks(underlay, underlay.Bits(), overlay); err != nil {
+		return Mapping{}, err
 	}
 	if underlay.Bits() > 30 {
 		return Mapping{}, Usagef("underlay %s has no room for two hosts; use a mask of /30 or shorter", underlay)
@@ -47,6 +48,15 @@ func NewMapping(underlay, overlay netip.Prefix) (Mapping, error) {
 		return Mapping{}, Usagef("overlay %s overlaps underlay %s; choose another overlay, such as 250.0.0.0/8", overlay, underlay)
 	}
 	return m, nil
+}
+
+// checkMasks refuses an underlay whose mask, of so many bits, is not longer than
+// the overlay's.
+func checkMasks(underlay fmt.Stringer, bits int, overlay netip.Prefix) error {
+	if bits <= overlay.Bits() {
+		return Usagef("underlay %s must have a longer mask than overlay %s, such as 10.0.0.0/16 and 250.0.0.0/8", underlay, overlay)
+	}
+	return nil
 }
 
 // checkNetwork refuses what is not an IPv4 unicast network.

@@ -253,3 +253,24 @@ func TestCheckFree(t *testing.T) {
 		checkUsage(t, test.taken, err, "250.0.0.0/8 route "+test.taken)
 	}
 }
+
+func TestOwner(t *testing.T) {
+	m, err := NewMapping(netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("250.0.0.0/8"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, host := range map[string]string{"250.0.45.7": "10.0.0.45", "250.0.45.0": "10.0.0.45", "250.0.45.255": "10.0.0.45",
+		"250.0.45.1": "10.0.0.45", "10.0.0.45": "10.0.0.45", "250.255.254.9": "10.0.255.254"} {
+		o, err := m.Owner(netip.MustParseAddr(in))
+		slice, _ := m.Slice(netip.MustParseAddr(host))
+		bridge, _ := m.BridgeAddr(netip.MustParseAddr(host))
+		if want := (Owner{netip.MustParseAddr(host), slice, bridge}); err != nil || o != want {
+			t.Errorf("owner of %s is %v, %v; want %v", in, o, err, want)
+		}
+	}
+	for in, words := range map[string]string{"10.1.0.1": "10.1.0.1 250.0.0.0/8 10.0.0.0/16", "251.0.0.1": "251.0.0.1", "::1": "::1",
+		"::ffff:250.0.45.7": "::ffff:250.0.45.7", "250.0.0.7": "250.0.0.7 nobody 10.0.0.0", "10.0.255.255": "10.0.255.255 broadcast"} {
+		_, err := m.Owner(netip.MustParseAddr(in))
+		checkUsage(t, in, err, words)
+	}
+}

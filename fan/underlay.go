@@ -55,7 +55,7 @@ func ParseUnderlay(s string) (UnderlaySpec, error) {
 
 // looksLikeAddress says whether somebody who wrote that meant an address.
 func looksLikeAddress(s string) bool {
-	return strings.Count(s, ".") == 3 && strings.Trim(s, "0123456789.") == ""
+	return strings.Contains(s, ".") && strings.Trim(s, "0123456789.") == ""
 }
 
 // String returns the spec in the form that ParseUnderlay reads.
@@ -93,7 +93,7 @@ func (u UnderlaySpec) Resolve(locals []Local, defaultDevice string) (underlay ne
 func (u UnderlaySpec) find(locals []Local, defaultDevice string) (Local, error) {
 	if u.Default {
 		if defaultDevice == "" {
-			return Local{}, Usagef("underlay %s: this host has no default route; name the device or the address", u)
+			return Local{}, NotYetf("underlay %s: this host has no default route; name the device or the address", u)
 		}
 		return firstOn(defaultDevice, u, locals)
 	}
@@ -114,7 +114,7 @@ func (u UnderlaySpec) find(locals []Local, defaultDevice string) (Local, error) 
 	case 1:
 		return inside[0], nil
 	case 0:
-		return Local{}, Usagef("underlay %s: this host has no address inside; its addresses are %s", u, list(locals))
+		return Local{}, NotYetf("underlay %s: this host has no address inside; its addresses are %s", u, list(locals))
 	}
 	return Local{}, Usagef("underlay %s: this host has several addresses inside: %s; name the one to use, such as %s/%d",
 		u, list(inside), inside[0].Prefix.Addr(), u.Bits)
@@ -127,7 +127,7 @@ func (u UnderlaySpec) exact(network netip.Prefix, locals []Local) (Local, error)
 			return l, nil
 		}
 	}
-	return Local{}, Usagef("underlay %s: this host has no address %s; its addresses are %s (to mean the network, write %s)",
+	return Local{}, NotYetf("underlay %s: this host has no address %s; its addresses are %s (to mean the network, write %s)",
 		u, u.Addr, list(locals), network)
 }
 
@@ -138,7 +138,7 @@ func firstOn(device string, u UnderlaySpec, locals []Local) (Local, error) {
 			return l, nil
 		}
 	}
-	return Local{}, Usagef("underlay %s: device %s has no IPv4 address; this host's addresses are %s", u, device, list(locals))
+	return Local{}, NotYetf("underlay %s: device %s has no IPv4 address; this host's addresses are %s", u, device, list(locals))
 }
 
 func list(locals []Local) string {
