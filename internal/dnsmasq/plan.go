@@ -1,0 +1,71 @@
+package dnsmasq
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fanctl/fanctl/internal/plan"
+)
+
+// Plan returns the steps that bring the dnsmasq of a bridge from those that run to
+// the one that is wanted.
+func Plan(c Config, running []Process) (plan.Plan, error) {
+	args := c.Args()
+	if len(running) == 1 && slices.Equal(running[0].Args, args) {
+		return nil, nil
+	}
+	program, err := Program()
+	if err != nil {
+		return nil, err
+	}
+	p := planStop(program, running)
+	if dir := filepath.Dir(c.Leases); !exists(dir) {
+		p = append(p, plan.Step{Text: "mkdir -p " + dir, Do: func() error { return os.MkdirAll(dir, 0o755) },
+			Undo: func() error { return os.Remove(dir) }})
+	}
+	return append(p, plan.Step{
+		Text: "dnsmasq " + strings.Join(args, " "),
+		Do:   func() error { return Start(program, args) },
+		Undo: func() error {
+			started, err := Find(c.Fan.Bridge)
+			if err != nil {
+				return err
+			}
+			for _, s := range started {
+				if err := Stop(s); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}), nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// PlanStop returns the steps that end processes.
+func PlanStop(running []Process) plan.Plan {
+	program, err := Program()
+	if err != nil {
+		program = "" // it has been uninstalled while it ran: then an undo can't start it
+	}
+	return planStop(program, running)
+}
+
+func planStop(program string, running []Process) plan.Plan {
+	var p plan.Plan
+	for _, r := range running {
+		step := plan.Step{Text: fmt.Sprintf("kill %d # dnsmasq %s", r.PID, r.Args[0]), Do: func() error { return Stop(r) }}
+		if program != "" {
+			step.Undo = func() error { return Start(program, r.Args) }
+		}
+		p = append(p, step)
+	}
+	return p
+}

@@ -1,0 +1,132 @@
+package dnsmasq
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a running dnsmasq of a bridge.
+type Process struct {
+	PID  int
+	Args []string // without the program
+}
+
+// Find returns the dnsmasq processes of a bridge in the caller's network
+// namespace: a bridge of that name in another one is somebody else's.
+func Find(bridge string) ([]Process, error) {
+	own, err := os.Readlink("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("find dnsmasq of %s: %w", bridge, err)
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("find dnsmasq of %s: %w", bridge, err)
+	}
+	var list []Process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		args := commandLine(pid)
+		if len(args) < 2 || filepath.Base(args[0]) != "dnsmasq" || args[1] != marker(bridge) {
+			continue
+		}
+		if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil && ns == own {
+			list = append(list, Process{pid, args[1:]})
+		}
+	}
+	return list, nil
+}
+
+// commandLine is empty for a process that has ended, and for a zombie.
+func commandLine(pid int) []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(text) == 0 {
+		return nil
+	}
+	return strings.Split(string(bytes.TrimSuffix(text, []byte{0})), "\x00")
+}
+
+// Program returns the path of dnsmasq.
+func Program() (string, error) {
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin", "/sbin") {
+		if path, err := exec.LookPath(filepath.Join(dir, "dnsmasq")); err == nil && filepath.IsAbs(path) {
+			return path, nil
+		}
+	}
+	return "", errors.New("there is no dnsmasq, which --dhcp needs; install it (Debian: apt install dnsmasq-base) or leave --dhcp out")
+}
+
+// RunAs returns the first user that this host has of those that dnsmasq runs as,
+// in the order of the original.
+func RunAs() string {
+	for _, name := range []string{"fan-dnsmasq", "dnsmasq", "nobody"} {
+		if _, err := user.Lookup(name); err == nil {
+			return name
+		}
+	}
+	return "root"
+}
+
+// Start runs dnsmasq, which goes into the background when it is ready.
+func Start(program string, args []string) error {
+	out, err := exec.Command(program, args...).CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if text := strings.TrimSpace(string(out)); text != "" {
+		return errors.New(strings.ReplaceAll(text, "\n", "; "))
+	}
+	return err
+}
+
+// Stop ends a process and returns when it has gone.
+func Stop(p Process) error {
+	const patience = 3 * time.Second
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if !slices.Equal(commandLine(p.PID)[min(1, len(commandLine(p.PID))):], p.Args) {
+		return nil // it has ended, and another one has its number
+	}
+	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil {
+			if errors.Is(err, unix.ESRCH) {
+				return nil
+			}
+			return err
+		}
+		if gone(fd, patience) {
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d does not end", p.PID)
+}
+
+// gone waits for the process of a pidfd to end.
+func gone(fd int, most time.Duration) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for end := time.Now().Add(most); ; {
+		n, err := unix.Poll(fds, int(max(time.Until(end), 0).Milliseconds()))
+		if !errors.Is(err, unix.EINTR) {
+			return n == 1
+		}
+	}
+}
