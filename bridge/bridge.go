@@ -106,7 +106,7 @@ func planDevice(h *netlink.Handle, f fan.Fan, s kernel.State, alias string, now 
 		p = append(p, macStep(h, f.Bridge, l.MAC, f.BridgeMAC()))
 	}
 	p = append(p, sysctl.Diff(settings(f), now)...)
-	p = append(p, planAddress(h, f, l.Index, s)...)
+	p = append(p, planAddress(h, f, l, s)...)
 	if !there || !l.Up {
 		p = append(p, upStep(h, f.Bridge))
 	}
@@ -135,24 +135,34 @@ func settings(f fan.Fan) []sysctl.Setting {
 
 // planAddress gives the bridge its address and then takes away what it had when
 // the fan was another.
-func planAddress(h *netlink.Handle, f fan.Fan, link int, s kernel.State) plan.Plan {
+func planAddress(h *netlink.Handle, f fan.Fan, l kernel.Link, s kernel.State) plan.Plan {
 	var before, p, stale plan.Plan
-	there := false
+	// With a mask of /32, so that none goes with another of its network.
+	missing := []netip.Prefix{f.BridgePrefix()}
+	for _, a := range f.Kept() {
+		missing = append(missing, netip.PrefixFrom(a, 32))
+	}
+	var once []netip.Prefix
+	if was, _, err := fan.ParseAlias(l.Name, l.Alias); err == nil {
+		for _, a := range was.Kept() {
+			once = append(once, netip.PrefixFrom(a, 32))
+		}
+	}
 	for _, a := range s.Addresses {
 		switch {
-		case link == 0 || a.Link != link:
-		case a.Prefix == f.BridgePrefix():
-			there = true
+		case l.Index == 0 || a.Link != l.Index:
+		case slices.Contains(missing, a.Prefix):
+			missing = slices.DeleteFunc(missing, func(p netip.Prefix) bool { return p == a.Prefix })
 		case staleAddress(f, a.Prefix) && a.Prefix.Masked() == f.BridgePrefix().Masked():
 			// First, because the kernel takes later addresses of the same network away
 			// with it (net/ipv4/devinet.c: __inet_del_ifa).
 			before = append(before, addressStep(h, f.Bridge, a.Prefix, false))
-		case staleAddress(f, a.Prefix):
+		case staleAddress(f, a.Prefix), slices.Contains(once, a.Prefix):
 			stale = append(stale, addressStep(h, f.Bridge, a.Prefix, false))
 		}
 	}
-	if !there {
-		p = append(p, addressStep(h, f.Bridge, f.BridgePrefix(), true))
+	for _, address := range missing {
+		p = append(p, addressStep(h, f.Bridge, address, true))
 	}
 	return slices.Concat(before, p, stale)
 }
@@ -254,8 +264,18 @@ func upStep(h *netlink.Handle, name string) plan.Step {
 	return kernel.LinkStep(h, name, fmt.Sprintf("ip link set %s up", name), h.LinkSetUp, h.LinkSetDown)
 }
 
+// releaseStep lets go of a port. One that has gone, as a container's does when it
+// ends, has been let go of.
 func releaseStep(h *netlink.Handle, name string) plan.Step {
-	return kernel.LinkStep(h, name, fmt.Sprintf("ip link set %s nomaster", name), h.LinkSetNoMaster, nil)
+	step := kernel.LinkStep(h, name, fmt.Sprintf("ip link set %s nomaster", name), h.LinkSetNoMaster, nil)
+	release := step.Do
+	step.Do = func() error {
+		if err := release(); !kernel.IsGone(err) {
+			return err
+		}
+		return nil
+	}
+	return step
 }
 
 func addressStep(h *netlink.Handle, name string, address netip.Prefix, add bool) plan.Step {

@@ -70,6 +70,13 @@ func rules(w Want) firewall.Want {
 	// for its own firewall to open.
 	add("filter", chainInput, "-s %s -d %s/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT", overlay, f.BridgeAddr())
 
+	if f.DHCP {
+		add("filter", chainInput, "-i %s -p udp -m udp --dport 67 -j ACCEPT", f.Bridge)
+		for _, protocol := range []string{"udp", "tcp"} {
+			add("filter", chainInput, "-s %s -d %s/32 -i %s -p %s -m %s --dport 53 -j ACCEPT", overlay, f.BridgeAddr(), f.Bridge, protocol, protocol)
+		}
+	}
+
 	// Nothing inside the overlay is translated, whoever's rules come later.
 	add("nat", chainNAT, "-s %s -d %s -j ACCEPT", slice, overlay)
 	if f.NAT {
@@ -91,7 +98,7 @@ func tunnelRule(f fan.Fan) firewall.Rule {
 
 // isTunnelRule says whether a rule is any fan's tunnelRule.
 func isTunnelRule(r firewall.Rule) bool {
-	return r.Chain == chainInput && (strings.Contains(r.Spec, " -p 4 ") || strings.Contains(r.Spec, " --dport "))
+	return r.Chain == chainInput && valueOf(r.Spec, "-i") == "" && (strings.Contains(r.Spec, " -p 4 ") || strings.Contains(r.Spec, " --dport "))
 }
 
 // notOthers returns which rules of our chains are the fan's, as it is or as it
@@ -114,7 +121,9 @@ func names(f fan.Fan, r firewall.Rule) bool {
 	case chainForward:
 		fromTunnel := in == "" || in == fan.SharedTunnel || in == fan.TunnelName(f.Mapping.Overlay())
 		return in == f.Bridge || fromTunnel && out == f.Bridge || inOverlay(f, valueOf(r.Spec, "-s"))
-	case chainInput, chainNAT, chainRaw:
+	case chainInput:
+		return in == f.Bridge || inOverlay(f, valueOf(r.Spec, "-s"))
+	case chainNAT, chainRaw:
 		return inOverlay(f, valueOf(r.Spec, "-s"))
 	default:
 		return false

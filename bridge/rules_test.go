@@ -69,13 +69,16 @@ INPUT -> FAN-INPUT
 POSTROUTING -> FAN-POSTROUTING, first
 PREROUTING -> FAN-PREROUTING, first
 `},
-		{"vxlan without NAT", Want{Fan: sampleFan(t, func(f *fan.Fan) { asVXLAN(f); f.NAT = false }), Tunnel: "ftun-250", WaysOut: []string{"eth0"}}, `
+		{"vxlan without NAT, with DHCP", Want{Fan: sampleFan(t, func(f *fan.Fan) { asVXLAN(f); f.NAT, f.DHCP = false, true }), Tunnel: "ftun-250", WaysOut: []string{"eth0"}}, `
 filter FAN-FORWARD -d 250.0.0.0/8 -i fan-250 -j ACCEPT
 filter FAN-FORWARD -i fan-250 -o fan-250 -j ACCEPT
 filter FAN-FORWARD -o fan-250 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 filter FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT
 filter FAN-INPUT -s 10.0.0.0/16 -d 10.0.0.45/32 -p udp -m udp --dport 8472 -j ACCEPT
 filter FAN-INPUT -s 250.0.0.0/8 -d 250.0.45.1/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT
+filter FAN-INPUT -i fan-250 -p udp -m udp --dport 67 -j ACCEPT
+filter FAN-INPUT -s 250.0.0.0/8 -d 250.0.45.1/32 -i fan-250 -p udp -m udp --dport 53 -j ACCEPT
+filter FAN-INPUT -s 250.0.0.0/8 -d 250.0.45.1/32 -i fan-250 -p tcp -m tcp --dport 53 -j ACCEPT
 nat FAN-POSTROUTING -s 250.0.45.0/24 -d 250.0.0.0/8 -j ACCEPT
 FORWARD -> FAN-FORWARD
 DOCKER-USER -> FAN-FORWARD
@@ -116,6 +119,8 @@ func TestNotOthers(t *testing.T) {
 		want   bool
 	}{
 		{"its bridge", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-i fan-250 -o wlan9 -j ACCEPT"}, sameType, true},
+		{"its DHCP", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-i fan-250 -p udp -m udp --dport 67 -j ACCEPT"}, sameType, true},
+		{"another's DHCP", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-i fan-251 -p udp -m udp --dport 67 -j ACCEPT"}, sameType, false},
 		{"another's bridge", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-i fan-251 -o eth0 -j ACCEPT"}, sameType, false},
 		{"a bridge with a longer name", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-i fan-2500 -o eth0 -j ACCEPT"}, sameType, false},
 		{"its slice by a shared tunnel", firewall.Rule{Table: "raw", Chain: chainRaw, Spec: "-s 250.0.0.0/8 -i ftun-ipip -j ACCEPT"}, sameType, true},

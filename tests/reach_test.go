@@ -215,21 +215,26 @@ func TestReachOverUnderlays(t *testing.T) {
 	}
 }
 
-// The forms of the underlay that name this host each lead to the same fan.
-func TestUnderlayForms(t *testing.T) {
+// The forms in which people have named this host's fan since 2015 each lead to the
+// same one.
+func TestForms(t *testing.T) {
 	b := bed.New(t, bed.Options{})
 	h := b.Hosts[1]
-	for _, form := range []string{"10.0.3.4/16", "10.0.0.0/16", "10.0.3.4", "eth0/16", "eth0", "default/16", "default"} {
+	for _, form := range []string{
+		"-u 10.0.3.4/16 -o 250", "-u 10.0.0.0/16 -o 250", "-u 10.0.3.4 -o 250", "-u eth0/16 -o 250", "-u eth0 -o 250", "-u default/16 -o 250",
+		"-o 250.0.0.0/8 -u default", "250.0.0.0/8 eth0/16", "eth0/16 250", "250 10.0.3.4", "-o 250 eth0",
+	} {
 		t.Run(form, func(t *testing.T) {
-			h.MustFanctl(t, "up", "-u", form, "-o", "250")
+			words := strings.Fields(form)
+			h.MustFanctl(t, append([]string{"up"}, words...)...)
 			got := h.ShowOf(t, "fan-250")
 			if got.Host != "10.0.3.4" || got.Underlay != "10.0.0.0/16" || got.Overlay != overlay || got.Device != "eth0" ||
 				got.Address != "250.3.4.1/24" || got.Type != "ipip" || !got.NAT {
-				t.Errorf("up -u %s makes %+v", form, got)
+				t.Errorf("up %s makes %+v", form, got)
 			}
-			h.MustFanctl(t, "down", "-u", form, "-o", "250")
+			h.MustFanctl(t, append([]string{"down"}, words...)...)
 			if left := h.Show(t); len(left) > 0 {
-				t.Errorf("after down -u %s: %+v", form, left)
+				t.Errorf("after down %s: %+v", form, left)
 			}
 		})
 	}

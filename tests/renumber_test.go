@@ -3,6 +3,7 @@ package tests
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,12 @@ func TestHostGetsAnotherAddress(t *testing.T) {
 		fans := upAll(t, b, p, overlay)
 		tryPair(t, fans[0], fans[1])
 		moves(first, other)
+		said := h.MustFanctl(t, slices.Concat([]string{"up"}, fanArgs(b, overlay), p.args)...)
+		for _, word := range []string{first.String(), other.String(), fans[0].net.Slice.String(), "250.0.99.0/24"} {
+			if !strings.Contains(said, word) {
+				t.Errorf("up does not say %s: %s", word, said)
+			}
+		}
 		moved := upOn(t, b, h, p, overlay)
 		tryPair(t, moved, fans[1])
 		if difference := bed.Diff(wanted, withoutRoom(h.Settled(t))); difference != "" {

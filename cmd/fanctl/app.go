@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -23,6 +25,7 @@ func run(args []string, out, errOut io.Writer) (code int) {
 	app := newApp(out, errOut)
 	var noTopic error // the library asks for no answer where help was asked for
 	app.CommandNotFound = func(_ *cli.Context, word string) { noTopic = unknownCommand(word) }
+	args = wordsLast(args, app.Commands)
 	err := app.Run(args)
 	if err == nil {
 		err = noTopic
@@ -30,13 +33,32 @@ func run(args []string, out, errOut io.Writer) (code int) {
 	if err == nil {
 		return 0
 	}
-	// One line, also if undoing has failed as well, or a word has a line's end.
-	fmt.Fprintf(errOut, "fanctl: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	if _, done := err.(reportedError); !done { //nolint:errorlint // never wrapped
+		printError(errOut, err)
+	}
+	if hookDevice() != "" {
+		return 0
+	}
+	return codeOf(err)
+}
+
+// printError tells an error in one line, also if undoing has failed as well, or a
+// word has a line's end.
+func printError(out io.Writer, err error) {
+	fmt.Fprintf(out, "fanctl: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+}
+
+func codeOf(err error) int {
 	if errors.Is(err, fan.ErrUsage) {
 		return exitUsage
 	}
 	return exitFailure
 }
+
+// reportedError is an error that has been told already.
+type reportedError struct{ error }
+
+func (e reportedError) Unwrap() error { return e.error }
 
 func newApp(out, errOut io.Writer) *cli.App {
 	usage := func(_ *cli.Context, err error, _ bool) error { return fan.Usagef("%v; see fanctl help", err) }
@@ -45,14 +67,14 @@ func newApp(out, errOut io.Writer) *cli.App {
 		Usage: "overlay networking for containers with no database, no consensus and no control plane",
 		Description: "A host with the underlay address 10.0.A.B owns the overlay subnet 250.A.B.0/24, and every host\n" +
 			"computes from an overlay address alone where to send.",
-		UsageText:       "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl show [--json]",
+		UsageText:       "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl show [--json]\nfanctl calc [ADDRESS|NAME...]\nfanctl config list|show|set|delete",
 		HideVersion:     true,
 		HideHelpCommand: false,
 		Writer:          out,
 		ErrWriter:       errOut,
 		OnUsageError:    usage,
 		ExitErrHandler:  func(*cli.Context, error) {},
-		Commands:        []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage)},
+		Commands:        []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), configCommand(usage)},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return unknownCommand(c.Args().First())
@@ -63,7 +85,7 @@ func newApp(out, errOut io.Writer) *cli.App {
 }
 
 func unknownCommand(word string) error {
-	return fan.Usagef("command %q is unknown; use up, down, show or help", word)
+	return fan.Usagef("command %q is unknown; use up, down, show, calc, config or help", word)
 }
 
 // noWords refuses words that no option takes.
@@ -81,6 +103,7 @@ func withHost(do func(*host.Host) error) error {
 		return err
 	}
 	defer h.Close()
+	h.StateDir = os.Getenv("FANCTL_STATE")
 	if h.Observe, err = faultsFromEnvironment(); err != nil {
 		return err
 	}
@@ -95,14 +118,16 @@ func networkFlags() []cli.Flag {
 	}
 }
 
-func planFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "dry-run", Usage: "print the steps and change nothing"}
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print all that is known, as JSON"}
 }
 
-// given returns an option that must be there.
-func given(c *cli.Context, name, example string) (string, error) {
-	if c.String(name) == "" {
-		return "", fan.Usagef("--%s is missing; give one such as --%s %s", name, name, example)
-	}
-	return c.String(name), nil
+func printJSON(out io.Writer, what any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(what)
+}
+
+func planFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "dry-run", Usage: "print the steps and change nothing"}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,51 +13,44 @@ func downCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:      "down",
 		Usage:     "take a fan down, or what is left of it; one that is not up is fine",
-		UsageText: "fanctl down -u UNDERLAY -o OVERLAY [OPTION...]\n\nfanctl down -u eth0/16 -o 250.0.0.0/8",
+		UsageText: "fanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down OVERLAY UNDERLAY [OPTION...]\nfanctl down -a\nfanctl down -e\n\nfanctl down -u eth0/16 -o 250.0.0.0/8",
 		Flags: append(networkFlags(),
 			&cli.BoolFlag{Name: "force", Usage: "detach what is still attached to the bridge"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "take down what up -a has brought up"},
+			&cli.BoolFlag{Name: "every", Aliases: []string{"e"}, Usage: "take down every fan"},
 			planFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
-			if err := noWords(c); err != nil {
-				return err
+			switch {
+			case c.Bool("every"):
+				return downList(c, "every", func(fan.Fan) bool { return true })
+			case c.Bool("all"):
+				return downList(c, "all", func(f fan.Fan) bool { return f.Auto })
 			}
-			underlay, overlay, err := networks(c)
+			spec, err := specOf(c)
 			if err != nil {
 				return err
 			}
-			request := host.DownRequest{Underlay: underlay, Overlay: overlay, Force: c.Bool("force")}
+			request := host.DownRequest{Underlay: spec.Underlay, Overlay: spec.Overlay, Force: c.Bool("force")}
 			return withHost(func(h *host.Host) error {
 				result, err := h.Down(request, c.Bool("dry-run"))
 				if err != nil {
 					return err
 				}
-				if c.Bool("dry-run") {
-					return printPlan(c.App.Writer, result.Plan)
-				}
-				state := "is down"
-				if len(result.Plan) == 0 {
-					state = "was not up"
-				}
-				_, err = fmt.Fprintf(c.App.Writer, "%s %s\n", result.Fan.Bridge, state)
-				return err
+				return reportDown(c, result)
 			})
 		},
 	}
 }
 
-// networks reads the options that name a fan.
-func networks(c *cli.Context) (underlay fan.UnderlaySpec, overlay netip.Prefix, err error) {
-	word, err := given(c, "underlay", "eth0/16")
-	if err != nil {
-		return underlay, overlay, err
+func reportDown(c *cli.Context, result host.Result) error {
+	if c.Bool("dry-run") {
+		return printPlan(c.App.Writer, result.Plan)
 	}
-	if underlay, err = fan.ParseUnderlay(word); err != nil {
-		return underlay, overlay, err
+	state := "is down"
+	if len(result.Plan) == 0 {
+		state = "was not up"
 	}
-	if word, err = given(c, "overlay", "250.0.0.0/8"); err != nil {
-		return underlay, overlay, err
-	}
-	overlay, err = fan.ParseOverlay(word)
-	return underlay, overlay, err
+	_, err := fmt.Fprintf(c.App.Writer, "%s %s\n", result.Fan.Bridge, state)
+	return err
 }

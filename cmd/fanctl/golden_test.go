@@ -40,7 +40,7 @@ func checkGolden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
-		"help": {"help"}, "help-up": {"help", "up"}, "help-down": {"down", "--help"}, "help-show": {"show", "-h"},
+		"help": {"help"}, "help-up": {"help", "up"}, "help-down": {"down", "--help"}, "help-show": {"show", "-h"}, "help-calc": {"calc", "-h"}, "help-config": {"config"}, "help-config-set": {"config", "set", "-h"},
 	} {
 		var out, errOut bytes.Buffer
 		if code := run(append([]string{"fanctl"}, args...), &out, &errOut); code != 0 || errOut.Len() > 0 {
@@ -73,7 +73,7 @@ func statuses(t *testing.T) []host.Status {
 		{Fan: fan.Fan{Mapping: m("192.168.1.0/24", "240.9.0.0/16"), Host: netip.MustParseAddr("192.168.1.7"), Device: "wlan0", Type: fan.VXLAN,
 			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790}, Datapath: fan.Device, Tunnel: "ftun-240-9"},
 		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "100.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.VXLAN,
-			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true}, Datapath: fan.Device, Tunnel: "ftun-100", Counters: &tunnel.Counters{}},
+			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true, DHCP: true, Reserve: 3}, Datapath: fan.Device, Tunnel: "ftun-100", Counters: &tunnel.Counters{}, Server: new(int)},
 	}
 }
 
@@ -88,6 +88,34 @@ func TestShow(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkGolden(t, name+"-json", text.String())
+	}
+}
+
+func TestShowInDetail(t *testing.T) {
+	all := statuses(t)
+	list, err := selectFans(all, []string{"100.0.0.0/8", "mine", "fan-250"})
+	if err != nil || len(list) != 3 || list[0].Fan.Bridge != "fan-100" {
+		t.Fatalf("named are %+v, %v", list, err)
+	}
+	var text bytes.Buffer
+	if err := showDetail(&text, all); err != nil {
+		t.Fatal(err)
+	}
+	checkGolden(t, "show-detail", text.String())
+	for name, words := range map[string]string{"fan-1": `"fan-1" fan-250 mine fan-100`, "": `""`} {
+		_, err := selectFans(all, []string{"mine", name})
+		if err == nil {
+			t.Errorf("fan %q is one", name)
+			continue
+		}
+		for word := range strings.FieldsSeq(words) {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%q does not name %s", err, word)
+			}
+		}
+	}
+	if _, err := selectFans(nil, []string{"x"}); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("without fans: %v", err)
 	}
 }
 
@@ -120,14 +148,26 @@ func TestUsage(t *testing.T) {
 		"up -u eth0 -o 250 --mtu x":             `"x" 576`,
 		"up -u eth0 -o 250 --bridge a/b":        `"a/b"`,
 		"up -u eth0 -o 250 --datapath x":        `"x" auto device ebpf`,
-		"up -u eth0 -o 250 word":                `"word" help`,
+		"up -u eth0 -o 250 word":                `"word" understood type`,
+		"up 250 eth0 --frob":                    "frob help",
+		"up 250 eth0 --mtu":                     "-mtu help",
+		"up eth0/16":                            `"eth0/16" overlay`,
+		"up 250 eth0/16 eth1/16":                `"eth1/16" many`,
+		"up 250 -u eth0 --overlay 240":          `"250" many`,
+		"up -- 250 --mtu":                       `"--mtu" value`,
+		"up -a 250":                             `--all "250"`,
+		"up -a -u eth0":                         "--all --underlay",
+		"up -a --mtu 1300":                      "--all --mtu",
+		"down -a 250":                           `--all "250"`,
+		"down -e -o 250":                        "--every --overlay",
+		"up -a --file /":                        "/ file",
+		"down 250 eth0/16 eth1/16 240":          `"eth1/16" many`,
 		"up -u eth0 -o 250 --frob":              "frob help",
 		"up -u":                                 "-u help",
 		"down":                                  "--underlay",
 		"down -u eth0":                          "--overlay",
 		"down -u eth0 -o 250 word":              `"word"`,
 		"down -u eth0 -o 250 --type ipip":       "type",
-		"show word":                             `"word"`,
 		"show --xml":                            "xml",
 		"--frob":                                "frob",
 		"up -u 10.0.0.0/16 -o 999 --type vxlan": `"999"`,

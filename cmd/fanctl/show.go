@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -16,21 +15,28 @@ import (
 func showCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:         "show",
-		Usage:        "show the fans that are up",
-		UsageText:    "fanctl show [--json]",
-		Flags:        []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print all that is known, as JSON"}},
+		Usage:        "show the fans that are up, or all of some",
+		UsageText:    "fanctl show [--json]\nfanctl show FAN... [--json]\n\nfanctl show fan-250",
+		Description:  "FAN is a bridge or an overlay; with it, all that is known of the fan is shown.",
+		Flags:        []cli.Flag{jsonFlag()},
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
-			if err := noWords(c); err != nil {
-				return err
-			}
 			return withHost(func(h *host.Host) error {
 				fans, err := h.List()
 				if err != nil {
 					return err
 				}
-				if c.Bool("json") {
+				named := c.Args().Present()
+				if named {
+					if fans, err = selectFans(fans, c.Args().Slice()); err != nil {
+						return err
+					}
+				}
+				switch {
+				case c.Bool("json"):
 					return showJSON(c.App.Writer, fans)
+				case named:
+					return showDetail(c.App.Writer, fans)
 				}
 				return showTable(c.App.Writer, fans)
 			})
@@ -70,6 +76,15 @@ func flags(s host.Status) string {
 	if !f.NAT {
 		words = append(words, "no-nat")
 	}
+	if f.DHCP {
+		words = append(words, "dhcp")
+	}
+	if f.Reserve > 1 {
+		words = append(words, fmt.Sprintf("host-reserve=%d", f.Reserve))
+	}
+	if f.Auto {
+		words = append(words, "auto")
+	}
 	return strings.Join(words, " ")
 }
 
@@ -90,7 +105,16 @@ type fanJSON struct {
 	VNI      uint32           `json:"vni,omitempty"`
 	MTU      int              `json:"mtu"`
 	NAT      bool             `json:"nat"`
+	Auto     bool             `json:"auto"`
+	DHCP     *dhcpJSON        `json:"dhcp"` // null without
+	Reserve  uint8            `json:"host_reserve"`
 	Counters *tunnel.Counters `json:"counters"`
+}
+
+type dhcpJSON struct {
+	First   string `json:"first"`
+	Last    string `json:"last"`
+	Process *int   `json:"process"` // 0 if it does not run, null if that is not known
 }
 
 func showJSON(out io.Writer, fans []host.Status) error {
@@ -101,14 +125,16 @@ func showJSON(out io.Writer, fans []host.Status) error {
 			Bridge: f.Bridge, Underlay: f.Mapping.Underlay().String(), Host: f.Host.String(), Device: f.Device,
 			Overlay: f.Mapping.Overlay().String(), Slice: f.Slice().String(), Address: f.BridgePrefix().String(),
 			Type: f.Type.String(), Datapath: s.Datapath.String(), Tunnel: s.Tunnel, Port: f.Port,
-			MTU: int(f.MTU), NAT: f.NAT, Counters: s.Counters,
+			MTU: int(f.MTU), NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1), Counters: s.Counters,
 		}
 		if f.Type == fan.VXLAN {
 			j.VNI = fan.VNI(f.Mapping.Overlay())
 		}
+		if f.DHCP {
+			first, last := f.Leases()
+			j.DHCP = &dhcpJSON{first.String(), last.String(), s.Server}
+		}
 		list = append(list, j)
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(map[string]any{"fans": list})
+	return printJSON(out, map[string]any{"fans": list})
 }

@@ -71,22 +71,28 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-func TestRequestOfUp(t *testing.T) {
-	var got host.Request
+func TestSpecOfUp(t *testing.T) {
+	var got fan.Spec
 	app := newApp(&bytes.Buffer{}, &bytes.Buffer{})
 	up := app.Command("up")
-	for line, want := range map[string]host.Request{
-		"-u eth0/24 -o 250": {Type: fan.IPIP},
+	for line, want := range map[string]fan.Spec{
+		"-u eth0/24 -o 250":   {},
+		"250.0.0.0/8 eth0/24": {},
+		"eth0/24 250":         {},
+		"-o 250 eth0/24":      {},
+		"250 --type vxlan eth0/24 --mtu=1300 bridge b":  {Type: fan.VXLAN, MTU: 1300, Bridge: "b"},
+		"250 --no-nat eth0/24":                          {NoNAT: true},
+		"--no-nat=false -- 250 eth0/24 --datapath ebpf": {Datapath: fan.EBPF},
 		"-u eth0/24 -o 250.0.0.0/8 --type vxlan --port 4790 --bridge mine --no-nat --mtu 1300": {
 			Type: fan.VXLAN, Port: 4790, Bridge: "mine", NoNAT: true, MTU: 1300},
-		"--overlay 250 --underlay eth0/24 --datapath ebpf": {Type: fan.IPIP, Datapath: fan.EBPF},
+		"--overlay 250 --underlay eth0/24 --datapath ebpf": {Datapath: fan.EBPF},
 	} {
 		up.Action = func(c *cli.Context) (err error) {
-			got, err = upRequest(c)
+			got, err = specOf(c)
 			return err
 		}
 		want.Underlay, want.Overlay = fan.UnderlaySpec{Device: "eth0", Bits: 24}, netip.MustParsePrefix("250.0.0.0/8")
-		if err := app.Run(append([]string{"fanctl", "up"}, strings.Fields(line)...)); err != nil || got != want {
+		if err := app.Run(append([]string{"fanctl", "up"}, optionsFirst(strings.Fields(line), up)...)); err != nil || got != want {
 			t.Errorf("up %s asks for\n%+v, %v; want\n%+v", line, got, err, want)
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,65 +17,62 @@ func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:      "up",
 		Usage:     "bring a fan up; one that is up already stays as it is",
-		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\n\nfanctl up -u eth0/16 -o 250.0.0.0/8",
-		Flags: append(networkFlags(),
-			&cli.StringFlag{Name: "type", Usage: "`TYPE` of the tunnel, the same on all hosts: ipip or vxlan", Value: fan.IPIP.String()},
-			&cli.StringFlag{Name: "bridge", Usage: "`NAME` of the fan bridge (default: after the overlay, fan-250)"},
-			&cli.StringFlag{Name: "port", Usage: "UDP `PORT` of a vxlan fan, the same on all hosts (default: 8472)"},
-			&cli.BoolFlag{Name: "no-nat", Usage: "let packets leave the overlay with the containers' own addresses"},
-			&cli.StringFlag{Name: "mtu", Usage: "`MTU` of overlay packets (default: the underlay device's, less the tunnel's header)"},
-			&cli.StringFlag{Name: "datapath", Usage: "how an ipip tunnel is built on this host, `WAY`: auto, device or ebpf", Value: fan.Auto.String()},
-			planFlag()),
+		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up OVERLAY UNDERLAY [OPTION...]\nfanctl up -a\n\nfanctl up -u eth0/16 -o 250.0.0.0/8",
+		Flags: append(slices.Concat(networkFlags(), fanFlags()),
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bring up every fan that the list has"}, fileFlag(),
+			waitFlag(), planFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
-			request, err := upRequest(c)
+			if c.Bool("all") {
+				return upList(c)
+			}
+			spec, err := specOf(c)
 			if err != nil {
 				return err
 			}
+			if spec.Off {
+				return nil // a line of a list, switched off
+			}
 			return withHost(func(h *host.Host) error {
-				result, err := h.Up(request, c.Bool("dry-run"))
+				var wait time.Duration
+				if hookDevice() != "" {
+					wait = hookWait
+				}
+				if err := await(c, h, spec.Underlay, wait); err != nil {
+					return err
+				}
+				result, err := h.Up(spec, c.Bool("dry-run"))
 				if err != nil {
 					return err
 				}
-				if c.Bool("dry-run") {
-					return printPlan(c.App.Writer, result.Plan)
-				}
-				return printUp(c.App.Writer, result)
+				return reportUp(c, result)
 			})
 		},
 	}
 }
 
-func upRequest(c *cli.Context) (r host.Request, err error) {
-	if err := noWords(c); err != nil {
-		return r, err
+// fanFlags say what a fan is like.
+func fanFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "type", Usage: "`TYPE` of the tunnel, the same on all hosts: ipip or vxlan", Value: fan.IPIP.String()},
+		&cli.StringFlag{Name: "bridge", Usage: "`NAME` of the fan bridge (default: after the overlay, fan-250)"},
+		&cli.StringFlag{Name: "port", Usage: "UDP `PORT` of a vxlan fan, the same on all hosts (default: 8472)"},
+		&cli.BoolFlag{Name: "no-nat", Usage: "let packets leave the overlay with the containers' own addresses"},
+		&cli.StringFlag{Name: "mtu", Usage: "`MTU` of overlay packets (default: the underlay device's, less the tunnel's header)"},
+		&cli.BoolFlag{Name: "dhcp", Usage: "hand out addresses, MTU and names to containers on the bridge, by dnsmasq"},
+		&cli.StringFlag{Name: "host-reserve", Usage: "give the bridge the first `N` addresses of the slice; DHCP starts behind (default: 1)"},
+		&cli.StringFlag{Name: "datapath", Usage: "how an ipip tunnel is built on this host, `WAY`: auto, device or ebpf", Value: fan.Auto.String()},
 	}
-	if r.Underlay, r.Overlay, err = networks(c); err != nil {
-		return r, err
+}
+
+func reportUp(c *cli.Context, result host.Result) error {
+	for _, note := range result.Notes {
+		fmt.Fprintf(c.App.ErrWriter, "fanctl: %s\n", note)
 	}
-	if r.Type, err = fan.ParseType(c.String("type")); err != nil {
-		return r, err
+	if c.Bool("dry-run") {
+		return printPlan(c.App.Writer, result.Plan)
 	}
-	if r.Datapath, err = fan.ParseDatapath(c.String("datapath")); err != nil {
-		return r, err
-	}
-	if c.IsSet("bridge") {
-		if r.Bridge, err = fan.ParseBridgeName(c.String("bridge")); err != nil {
-			return r, err
-		}
-	}
-	if c.IsSet("port") {
-		if r.Port, err = fan.ParsePort(c.String("port")); err != nil {
-			return r, err
-		}
-	}
-	if c.IsSet("mtu") {
-		if r.MTU, err = fan.ParseMTU(c.String("mtu")); err != nil {
-			return r, err
-		}
-	}
-	r.NoNAT = c.Bool("no-nat")
-	return r, nil
+	return printUp(c.App.Writer, result)
 }
 
 func printPlan(out io.Writer, p plan.Plan) error {
@@ -90,8 +89,14 @@ func printUp(out io.Writer, r host.Result) error {
 	if len(r.Plan) == 0 {
 		state = "was up already"
 	}
-	_, err := fmt.Fprintf(out, "%s %s: this host has %s, bridge address %s, MTU %d, by %s over %s\n"+
+	moved := ""
+	if r.Was != nil && r.Was.Slice() != r.Fan.Slice() {
+		moved = fmt.Sprintf("%s has moved: this host's address was %s and is %s, so its slice was %s and is %s\n"+
+			"what is attached stays so, and needs an address of the new slice\n",
+			r.Fan.Bridge, r.Was.Host, r.Fan.Host, r.Was.Slice(), r.Fan.Slice())
+	}
+	_, err := fmt.Fprintf(out, "%s%s %s: this host has %s, bridge address %s, MTU %d, by %s over %s\n"+
 		"attach containers to bridge %s; on other hosts run the same command\n",
-		r.Fan.Bridge, state, r.Fan.Slice(), r.Fan.BridgePrefix(), r.Fan.MTU, r.Fan.Type, r.Fan.Device, r.Fan.Bridge)
+		moved, r.Fan.Bridge, state, r.Fan.Slice(), r.Fan.BridgePrefix(), r.Fan.MTU, r.Fan.Type, r.Fan.Device, r.Fan.Bridge)
 	return err
 }

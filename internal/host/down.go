@@ -44,6 +44,27 @@ func (h *Host) Down(r DownRequest, dryRun bool) (Result, error) {
 	return result, err
 }
 
+// DownEach takes down, one after the other, the fans that are wanted, and reports
+// each; it goes on past failures and returns the last.
+func (h *Host) DownEach(wanted func(fan.Fan) bool, force, dryRun bool, report func(Result, error)) error {
+	s, err := kernel.Look(h.handle)
+	if err != nil {
+		return err
+	}
+	var last error
+	for _, k := range fansOf(s) {
+		if !wanted(k.Fan) {
+			continue
+		}
+		underlay := fan.UnderlaySpec{Addr: k.Host, Bits: k.Mapping.Underlay().Bits()}
+		result, err := h.Down(DownRequest{Underlay: underlay, Overlay: k.Mapping.Overlay(), Force: force}, dryRun)
+		if report(result, err); err != nil {
+			last = err
+		}
+	}
+	return last
+}
+
 func (h *Host) planDown(r DownRequest) (Result, error) {
 	s, err := kernel.Look(h.handle)
 	if err != nil {
@@ -62,6 +83,11 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	dhcp, err := h.planDHCPDown(f)
+	if err != nil {
+		return Result{}, err
+	}
+	p = append(dhcp, p...)
 	p = append(p, tunnel.PlanDown(h.handle, f, s, tunnel.Before{Known: up, Clsact: facts.Clsact})...)
 	last, err := bridge.PlanDown(h.handle, f, ports, others, facts, s)
 	return Result{Fan: f, Plan: append(p, last...)}, err
@@ -89,7 +115,7 @@ func target(r DownRequest, s kernel.State) (f fan.Fan, facts bridge.Facts, up bo
 		}
 		return k.Fan, k.facts, true, nil
 	}
-	f, err = resolve(Request{Underlay: r.Underlay, Overlay: r.Overlay}, s)
+	f, err = resolve(fan.Spec{Underlay: r.Underlay, Overlay: r.Overlay}, s)
 	return f, facts, false, err
 }
 

@@ -6,7 +6,6 @@ package host
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -25,6 +24,8 @@ type Host struct {
 	handle *netlink.Handle
 	// Observe is told of each step that was done; nil for nobody.
 	Observe plan.Observer
+	// StateDir is where leases are kept; dnsmasq.Dir if empty.
+	StateDir string
 }
 
 // Open returns the host. Close it after use.
@@ -67,34 +68,4 @@ func fanWith(bridge string, s kernel.State) (known, bool) {
 		}
 	}
 	return known{}, false
-}
-
-// errCapable goes with an error of a root that is not allowed what root is.
-var errCapable = errors.New("root lacks privileges here, as in a container; it needs all of a host's root")
-
-// locked runs one change with no other one beside it. The lock is on the network
-// namespace itself (nsfs), so it needs no file that stays, and two namespaces do
-// not wait for each other.
-func locked(change func() error) error {
-	if os.Geteuid() != 0 {
-		return ErrPrivilege
-	}
-	ns, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return fmt.Errorf("lock network namespace: %w", err)
-	}
-	defer ns.Close()
-	for {
-		err = unix.Flock(int(ns.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("lock network namespace: %w", err)
-	}
-	if err = change(); errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%w: %w", errCapable, err)
-	}
-	return err
 }

@@ -9,13 +9,13 @@ import (
 	"github.com/fanctl/fanctl/internal/kernel"
 )
 
-func request(t *testing.T, underlay, overlay string, change func(*Request)) Request {
+func request(t *testing.T, underlay, overlay string, change func(*fan.Spec)) fan.Spec {
 	t.Helper()
 	spec, err := fan.ParseUnderlay(underlay)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Request{Underlay: spec, Overlay: netip.MustParsePrefix(overlay)}
+	r := fan.Spec{Underlay: spec, Overlay: netip.MustParsePrefix(overlay)}
 	if change != nil {
 		change(&r)
 	}
@@ -26,18 +26,18 @@ func request(t *testing.T, underlay, overlay string, change func(*Request)) Requ
 func TestResolveChooses(t *testing.T) {
 	for _, test := range []struct {
 		underlay, overlay string
-		change            func(*Request)
+		change            func(*fan.Spec)
 		bridge, alias     string
 	}{
 		{"eth0/16", "250.0.0.0/8", nil,
 			"fan-250", "fan1 underlay=10.0.0.45/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480"},
-		{"10.0.0.0/16", "250.0.0.0/8", func(r *Request) { r.Type = fan.VXLAN },
+		{"10.0.0.0/16", "250.0.0.0/8", func(r *fan.Spec) { r.Type = fan.VXLAN },
 			"fan-250", "fan1 underlay=10.0.0.45/16 overlay=250.0.0.0/8 dev=eth0 type=vxlan mtu=1450 port=8472"},
 		{"default/24", "240.9.0.0/16", nil,
 			"fan-240-9", "fan1 underlay=192.168.1.9/24 overlay=240.9.0.0/16 dev=eth1 type=ipip mtu=8980"},
-		{"192.168.1.9/24", "240.0.0.0/8", func(r *Request) { r.Type, r.Port, r.Bridge, r.NoNAT = fan.VXLAN, 4790, "mine", true },
+		{"192.168.1.9/24", "240.0.0.0/8", func(r *fan.Spec) { r.Type, r.Port, r.Bridge, r.NoNAT = fan.VXLAN, 4790, "mine", true },
 			"mine", "fan1 underlay=192.168.1.9/24 overlay=240.0.0.0/8 dev=eth1 type=vxlan mtu=8950 port=4790 nat=0"},
-		{"eth0/16", "250.0.0.0/8", func(r *Request) { r.MTU, r.Datapath = 1480, fan.EBPF }, // as much as fits
+		{"eth0/16", "250.0.0.0/8", func(r *fan.Spec) { r.MTU, r.Datapath = 1480, fan.EBPF }, // as much as fits
 			"fan-250", "fan1 underlay=10.0.0.45/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 fixed-mtu=1 datapath=ebpf"},
 	} {
 		f, err := resolve(request(t, test.underlay, test.overlay, test.change), plain())
@@ -50,17 +50,17 @@ func TestResolveChooses(t *testing.T) {
 func TestResolveRefuses(t *testing.T) {
 	for _, test := range []struct {
 		underlay, overlay string
-		change            func(*Request)
+		change            func(*fan.Spec)
 		words             string
 	}{
 		{"eth7/16", "250.0.0.0/8", nil, "eth7/16 there device eth7"},
 		{"172.31.0.0/16", "250.0.0.0/8", nil, "172.31.0.0/16 10.0.0.45/16"},
 		{"eth0/16", "250.0.0.0/16", nil, "10.0.0.0/16 250.0.0.0/16 longer"},
 		{"eth0/16", "10.0.0.0/8", nil, "10.0.0.0/16 10.0.0.0/8"},
-		{"eth0/16", "250.0.0.0/8", func(r *Request) { r.MTU = 1481 }, "1481 eth0 1500 ipip 20 1480"},
-		{"eth0/16", "250.0.0.0/8", func(r *Request) { r.Type, r.MTU = fan.VXLAN, 1451 }, "1451 eth0 1500 vxlan 50 1450"},
-		{"eth0/16", "250.0.0.0/8", func(r *Request) { r.Port = 8472 }, "8472 vxlan"},
-		{"eth0/16", "250.0.0.0/8", func(r *Request) { r.Type, r.Datapath = fan.VXLAN, fan.EBPF }, "ebpf vxlan"},
+		{"eth0/16", "250.0.0.0/8", func(r *fan.Spec) { r.MTU = 1481 }, "1481 eth0 1500 ipip 20 1480"},
+		{"eth0/16", "250.0.0.0/8", func(r *fan.Spec) { r.Type, r.MTU = fan.VXLAN, 1451 }, "1451 eth0 1500 vxlan 50 1450"},
+		{"eth0/16", "250.0.0.0/8", func(r *fan.Spec) { r.Port = 8472 }, "8472 vxlan"},
+		{"eth0/16", "250.0.0.0/8", func(r *fan.Spec) { r.Type, r.Datapath = fan.VXLAN, fan.EBPF }, "ebpf vxlan"},
 	} {
 		_, err := resolve(request(t, test.underlay, test.overlay, test.change), plain())
 		checkRefused(t, test.overlay+" over "+test.underlay, err, test.words)

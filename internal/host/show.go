@@ -1,7 +1,10 @@
 package host
 
 import (
+	"os"
+
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/dnsmasq"
 	"github.com/fanctl/fanctl/internal/kernel"
 	"github.com/fanctl/fanctl/tunnel"
 )
@@ -14,6 +17,9 @@ type Status struct {
 	// Counters are nil where they could not be read: without privilege, or if
 	// the fan's programs are gone.
 	Counters *tunnel.Counters
+	// Server is the process that does a fan's DHCP, 0 if there should be one and is
+	// none; nil for a fan without, or if the caller may not know.
+	Server *int
 }
 
 // List returns the fans that are up. It needs no privilege, but without it there
@@ -32,6 +38,16 @@ func (h *Host) List() ([]Status, error) {
 		status := Status{Fan: k.Fan, Datapath: datapath, Tunnel: k.Tunnel(datapath)}
 		if counters, err := tunnel.ReadCounters(k.Bridge, status.Tunnel, s); err == nil {
 			status.Counters = &counters
+		}
+		if k.DHCP && os.Geteuid() == 0 {
+			running, err := dnsmasq.Find(k.Bridge)
+			if err != nil {
+				return nil, err
+			}
+			status.Server = new(int)
+			for _, p := range running {
+				*status.Server = p.PID
+			}
 		}
 		list = append(list, status)
 	}

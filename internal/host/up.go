@@ -14,28 +14,18 @@ import (
 	"github.com/fanctl/fanctl/tunnel"
 )
 
-// Request is a fan as it was asked for. What is left out is chosen.
-type Request struct {
-	Underlay fan.UnderlaySpec
-	Overlay  netip.Prefix
-	Type     fan.Type     // IPIP if zero
-	Bridge   string       // named after the overlay if empty
-	Port     uint16       // of vxlan; fan.DefaultPort if 0
-	NoNAT    bool         // packets leave the overlay with their own addresses
-	MTU      fan.MTU      // from the underlay device if 0
-	Datapath fan.Datapath // chosen if Auto
-}
-
 // Result is what a change does, or would do.
 type Result struct {
 	Fan      fan.Fan
 	Datapath fan.Datapath // the way that was chosen
 	Plan     plan.Plan    // empty if the host was as it should be
+	Was      *fan.Fan     // what was up before, if anything
+	Notes    []string     // what somebody should know although it is no error
 }
 
 // Up brings a fan up; what is up already stays as it is. With dryRun it only
 // plans. Bad input is fan.ErrUsage, and nothing is changed after an error.
-func (h *Host) Up(r Request, dryRun bool) (Result, error) {
+func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 	var result Result
 	err := locked(func() (err error) {
 		if result, err = h.planUp(r); err != nil || dryRun {
@@ -46,7 +36,7 @@ func (h *Host) Up(r Request, dryRun bool) (Result, error) {
 	return result, err
 }
 
-func (h *Host) planUp(r Request) (Result, error) {
+func (h *Host) planUp(r fan.Spec) (Result, error) {
 	s, err := kernel.Look(h.handle)
 	if err != nil {
 		return Result{}, err
@@ -58,11 +48,15 @@ func (h *Host) planUp(r Request) (Result, error) {
 	if err := checkHost(f, s); err != nil {
 		return Result{}, err
 	}
+	was := upBefore(f, s)
+	if was != nil {
+		f.Auto = was.Auto // a fan stays with its list, or without one
+	}
 	tables, err := firewall.Look()
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Fan: f, Datapath: chooseDatapath(f, s)}
+	result := Result{Fan: f, Datapath: chooseDatapath(f, s), Was: was}
 	if err := checkDatapath(result, s); err != nil {
 		return Result{}, err
 	}
@@ -75,26 +69,28 @@ func (h *Host) planUp(r Request) (Result, error) {
 		return Result{}, err
 	}
 	more, err := tunnel.Plan(h.handle, t, s)
+	if err != nil {
+		return Result{}, err
+	}
 	result.Plan = append(result.Plan, more...)
-	return result, err
+	return result, h.planDHCP(&result)
+}
+
+// upBefore returns the fan of the same overlay that is up, or nil.
+func upBefore(f fan.Fan, s kernel.State) *fan.Fan {
+	for _, k := range fansOf(s) {
+		if k.Mapping.Overlay() == f.Mapping.Overlay() {
+			return &k.Fan
+		}
+	}
+	return nil
 }
 
 // resolve returns the fan that a request means on this host.
-func resolve(r Request, s kernel.State) (fan.Fan, error) {
-	f := fan.Fan{Type: r.Type, Bridge: r.Bridge, Port: r.Port, NAT: !r.NoNAT, MTU: r.MTU, FixedMTU: r.MTU != 0, Datapath: r.Datapath}
-	if r.Underlay.Device != "" {
-		if _, there := s.Link(r.Underlay.Device); !there {
-			return f, fan.Usagef("underlay %s: there is no device %s; this host has %s", r.Underlay, r.Underlay.Device, deviceNames(s))
-		}
-	}
-	defaultDevice := ""
-	if devices := s.DefaultDevices(); len(devices) > 0 {
-		defaultDevice = devices[0]
-	}
-	if b, there := fanWith(r.Underlay.Device, s); there {
-		return f, fan.Usagef("underlay %s: %s is the bridge of the fan of overlay %s, and a fan needs a network of hosts below", r.Underlay, b.Bridge, b.Mapping.Overlay())
-	}
-	underlay, hostAddr, device, err := r.Underlay.Resolve(locals(s), defaultDevice)
+func resolve(r fan.Spec, s kernel.State) (fan.Fan, error) {
+	f := fan.Fan{Type: r.Type, Bridge: r.Bridge, Port: r.Port, NAT: !r.NoNAT, MTU: r.MTU, FixedMTU: r.MTU != 0, Datapath: r.Datapath, Auto: r.Auto,
+		DHCP: r.DHCP, Reserve: r.Reserve}
+	underlay, hostAddr, device, err := resolveUnderlay(r.Underlay, s)
 	if err != nil {
 		return f, err
 	}
@@ -116,6 +112,23 @@ func resolve(r Request, s kernel.State) (fan.Fan, error) {
 		return f, err
 	}
 	return f, f.Validate()
+}
+
+// resolveUnderlay finds out which network, host address and device are meant.
+func resolveUnderlay(u fan.UnderlaySpec, s kernel.State) (underlay netip.Prefix, host netip.Addr, device string, err error) {
+	if u.Device != "" {
+		if _, there := s.Link(u.Device); !there {
+			return underlay, host, "", fan.NotYetf("underlay %s: there is no device %s; this host has %s", u, u.Device, deviceNames(s))
+		}
+	}
+	if b, there := fanWith(u.Device, s); there {
+		return underlay, host, "", fan.Usagef("underlay %s: %s is the bridge of the fan of overlay %s, and a fan needs a network of hosts below", u, b.Bridge, b.Mapping.Overlay())
+	}
+	defaultDevice := ""
+	if devices := s.DefaultDevices(); len(devices) > 0 {
+		defaultDevice = devices[0]
+	}
+	return u.Resolve(locals(s), defaultDevice)
 }
 
 // setMTU gives a fan without one the MTU that the underlay device leaves to it,

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/ifupdown"
+)
+
+func configCommand(usage cli.OnUsageErrorFunc) *cli.Command {
+	command := func(name, text string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
+		return &cli.Command{Name: name, Usage: text, Flags: append(flags, fileFlag()), OnUsageError: usage, Action: action,
+			UsageText: "fanctl config " + name + " [OPTION...]"}
+	}
+	list := command("list", "print the fans of the list", nil, configList)
+	list.Aliases = []string{"ls"}
+	return &cli.Command{
+		Name:  "config",
+		Usage: "read and change the list of fans that up -a brings up",
+		UsageText: "fanctl config list\nfanctl config show\nfanctl config set -u UNDERLAY -o OVERLAY [OPTION...]\n" +
+			"fanctl config delete -u UNDERLAY -o OVERLAY",
+		OnUsageError: usage,
+		Subcommands: []*cli.Command{
+			list,
+			command("show", "print the list as it stands, comments included", nil, configShow),
+			command("set", "add a fan to the list, or change it there", slices.Concat(networkFlags(), fanFlags(), []cli.Flag{
+				&cli.BoolFlag{Name: "disable", Usage: "keep it in the list, but down"},
+				&cli.BoolFlag{Name: "enable", Usage: "bring it up with the list, the default"}}), configSet),
+			command("delete", "take a fan off the list", networkFlags(), configDelete),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return fan.Usagef("config %q is unknown; use list, show, set or delete", c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}
+
+// configList prints the list in the columns of show. Wrong lines go to the errors.
+func configList(c *cli.Context) error {
+	list, err := loadFor(c)
+	if err != nil {
+		return err
+	}
+	var last error
+	var text strings.Builder
+	fmt.Fprintf(&text, "%-20s %-20s %s\n", "Underlay", "Overlay", "Flags")
+	for _, e := range list.Entries() {
+		if e.Err != nil {
+			printError(c.App.ErrWriter, e.Err)
+			last = reportedError{e.Err}
+			continue
+		}
+		words := e.Spec.Words()
+		fmt.Fprintln(&text, strings.TrimRight(fmt.Sprintf("%-20s %-20s %s", words[0], words[1], strings.Join(words[2:], " ")), " "))
+	}
+	if _, err := io.WriteString(c.App.Writer, text.String()); err != nil {
+		return err
+	}
+	return last
+}
+
+func loadFor(c *cli.Context) (*ifupdown.File, error) {
+	if err := noWords(c); err != nil {
+		return nil, err
+	}
+	return ifupdown.Load(c.String("file"))
+}
+
+func configShow(c *cli.Context) error {
+	list, err := loadFor(c)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(c.App.Writer, list.String())
+	return err
+}
+
+func configSet(c *cli.Context) error {
+	return changeList(c, func(list *ifupdown.File, spec fan.Spec) (bool, error) { return list.Set(spec) })
+}
+
+func configDelete(c *cli.Context) error {
+	return changeList(c, func(list *ifupdown.File, spec fan.Spec) (bool, error) {
+		return list.Delete(spec.Underlay, spec.Overlay), nil
+	})
+}
+
+// changeList changes the list and writes it back if that made a difference.
+func changeList(c *cli.Context, change func(*ifupdown.File, fan.Spec) (changed bool, err error)) error {
+	spec, err := specOf(c)
+	if err != nil {
+		return err
+	}
+	file := c.String("file")
+	list, err := ifupdown.Load(file)
+	if err != nil {
+		return err
+	}
+	changed, err := change(list, spec)
+	if err != nil {
+		return err
+	}
+	if !changed {
+		_, err := fmt.Fprintf(c.App.Writer, "%s stays as it is\n", file)
+		return err
+	}
+	if err := list.Save(file); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s is written; fanctl up -a brings up what it lists\n", file)
+	return err
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The list as people change it, command by command.
+func TestConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "fan")
+	call := func(line string) (code int, out, errs string) {
+		t.Helper()
+		var o, e bytes.Buffer
+		args := append([]string{"fanctl", "config"}, strings.Fields(line)...)
+		code = run(append(args, "--file", file), &o, &e)
+		return code, strings.ReplaceAll(o.String(), file, "FILE"), strings.ReplaceAll(e.String(), file, "FILE")
+	}
+	const written = "FILE is written; fanctl up -a brings up what it lists\n"
+	const header = "Underlay             Overlay              Flags\n"
+	for _, step := range []struct {
+		line, out, text string
+	}{
+		{"list", header, ""},
+		{"set -u eth0/16 -o 250", written, "eth0/16 250.0.0.0/8\n"},
+		{"set 250.0.0.0/8 eth0/16", "FILE stays as it is\n", "eth0/16 250.0.0.0/8\n"},
+		{"set 240 eth1/24 --type vxlan --disable", written, "eth0/16 250.0.0.0/8\neth1/24 240.0.0.0/8 --type vxlan --disable\n"},
+		{"ls", header + "eth0/16              250.0.0.0/8\neth1/24              240.0.0.0/8          --type vxlan --disable\n",
+			"eth0/16 250.0.0.0/8\neth1/24 240.0.0.0/8 --type vxlan --disable\n"},
+		{"set 240 eth1/24 --type vxlan --enable", written, "eth0/16 250.0.0.0/8\neth1/24 240.0.0.0/8 --type vxlan\n"},
+		{"delete -o 250 -u eth1", "FILE stays as it is\n", "eth0/16 250.0.0.0/8\neth1/24 240.0.0.0/8 --type vxlan\n"},
+		{"delete -o 250 -u eth0", written, "eth1/24 240.0.0.0/8 --type vxlan\n"},
+		{"show", "eth1/24 240.0.0.0/8 --type vxlan\n", "eth1/24 240.0.0.0/8 --type vxlan\n"},
+	} {
+		code, out, errs := call(step.line)
+		text, _ := os.ReadFile(file)
+		if code != 0 || out != step.out || errs != "" || string(text) != step.text {
+			t.Errorf("config %s: exit code %d, %s\n%sfile:\n%s\nwant\n%sfile:\n%s", step.line, code, errs, out, text, step.out, step.text)
+		}
+	}
+	before, _ := os.ReadFile(file)
+	for line, words := range map[string]string{
+		"frob": `"frob" list show set delete`, "list x": `"x"`, "show x": `"x"`, "set": "--underlay", "set 250": `"250" underlay`,
+		"set 250 eth0 --type gre": `"gre"`, "set 250 eth0 --mtu 1": `"1" 576`, "set 250 eth0 --frob": "frob", "delete": "--underlay",
+		"delete 250 eth0 --mtu 1400": "mtu", "set 250 eth0/16 eth1/16": `"eth1/16" many`,
+	} {
+		code, out, errs := call(line)
+		if code != 2 || out != "" || !strings.HasPrefix(errs, "fanctl: ") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("config %s: exit code %d, out %q, error %q; want 2 and one line", line, code, out, errs)
+		}
+		for word := range strings.FieldsSeq(words) {
+			if !strings.Contains(errs, word) {
+				t.Errorf("config %s: %q does not name %s", line, errs, word)
+			}
+		}
+	}
+	if after, _ := os.ReadFile(file); !bytes.Equal(before, after) {
+		t.Errorf("bad input has changed the list to\n%s", after)
+	}
+}
+
+// A wrong line is told, the others are listed, and the file stays as it is.
+func TestConfigWithWrongLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "fan")
+	if err := os.WriteFile(file, []byte("eth0/16 250.0.0.0/8\nfrob\neth0/16 240.0.0.0/8\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	code := run([]string{"fanctl", "config", "list", "--file", file}, &out, &errs)
+	if code != 2 || strings.Count(out.String(), "\n") != 3 || !strings.HasPrefix(errs.String(), "fanctl: "+file+":2: ") {
+		t.Errorf("exit code %d, %s\n%s", code, errs.String(), out.String())
+	}
+}

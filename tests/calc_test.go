@@ -1,0 +1,42 @@
+package tests
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/fanctl/fanctl/tests/bed"
+)
+
+// calc says who owns what, of the fans that are up or of one that is named, and
+// changes nothing.
+func TestCalc(t *testing.T) {
+	b := bed.New(t, bed.Options{NoIPv6: true})
+	h := b.Hosts[1]
+	r := h.Fanctl("calc", "250.3.4.9")
+	if r.Code != 2 || !strings.Contains(r.Stderr, "-u 10.0.0.0/16") {
+		t.Errorf("without a fan: %s", r)
+	}
+	named := h.MustFanctl(t, "calc", "250.0.11.9", "-u", "10.0.0.0/16", "-o", "250")
+	h.MustFanctl(t, "up", "eth0", "250")
+	if up := h.MustFanctl(t, "calc", "250.0.11.9"); up != named || !strings.Contains(up, " 10.0.0.11 ") || !strings.Contains(up, " 250.0.11.0/24 ") {
+		t.Errorf("calc of the fan that is up:\n%s\nand of the same one when it is named:\n%s", up, named)
+	}
+	for _, words := range [][]string{{"calc"}, {"calc", "fan-250"}, {"calc", "10.0.3.4"}} {
+		var got struct {
+			Addresses []struct {
+				Slice, Host string
+				Here        bool `json:"this_host"`
+			}
+		}
+		if err := json.Unmarshal([]byte(h.MustFanctl(t, append(words, "--json")...)), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Addresses) != 1 || got.Addresses[0].Slice != "250.3.4.0/24" || got.Addresses[0].Host != "10.0.3.4" || !got.Addresses[0].Here {
+			t.Errorf("%v says %+v", words, got)
+		}
+	}
+	if shown := h.MustFanctl(t, "show", "fan-250"); !strings.Contains(shown, "250.3.4.1/24") {
+		t.Errorf("show fan-250:\n%s", shown)
+	}
+}

@@ -1,0 +1,93 @@
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fanctl/fanctl/tests/bed"
+)
+
+// A list brings up what it can and says what it can't; -a takes down what the list
+// brought up, -e everything.
+func TestListOfFans(t *testing.T) {
+	b := bed.New(t, bed.Options{NoIPv6: true})
+	h := b.Hosts[0]
+	file := filepath.Join(t.TempDir(), "fan")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := h.Settled(t)
+	h.MustFanctl(t, "up", "-a", "--file", file) // no list is an empty one
+	isShown(t, h)
+
+	write("# ours\n250.0.0.0/8 eth0/16\neth0/16 249.0.0.0/8 dchp\neth9/16 248.0.0.0/8\n247.0.0.0/8 eth0/16 off\n" +
+		"eth0/16 240.0.0.0/8 --type vxlan --enable # the second\n")
+	for range 2 {
+		r := h.Fanctl("up", "-a", "--file", file)
+		lines := strings.Split(strings.TrimSpace(r.Stderr), "\n")
+		if r.Code != 2 || len(lines) != 2 || !strings.HasPrefix(lines[0], "fanctl: "+file+":3: ") || !strings.Contains(lines[0], `"dchp"`) ||
+			!strings.HasPrefix(lines[1], "fanctl: "+file+":4: ") || !strings.Contains(lines[1], "eth9") {
+			t.Errorf("a list with two wrong lines: %s", r)
+		}
+		isShown(t, h, "fan-240 type=vxlan auto", "fan-250 type=ipip auto")
+	}
+
+	h.MustFanctl(t, "up", "-u", "eth0/16", "-o", "245")
+	isShown(t, h, "fan-240 type=vxlan auto", "fan-245 type=ipip", "fan-250 type=ipip auto")
+	write("eth0/16 245.0.0.0/8\n")
+	h.MustFanctl(t, "up", "-a", "--file", file)
+	h.MustFanctl(t, "down", "-a")
+	isShown(t, h, "fan-245 type=ipip") // it was up before the list
+	h.MustFanctl(t, "up", "250", "eth0")
+	h.MustFanctl(t, "down", "-e")
+	isShown(t, h)
+	if difference := h.Becomes(t, before); difference != "" {
+		t.Errorf("after down -e: %s", difference)
+	}
+}
+
+// isShown fails the test unless show lists these fans, each a bridge and flags; the
+// way of ipip is left out.
+func isShown(t *testing.T, h *bed.Host, wanted ...string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(h.MustFanctl(t, "show")) {
+		fields := strings.Fields(line)
+		if fields[0] == "Bridge" {
+			continue
+		}
+		words := fields[:1]
+		for _, word := range fields[3:] {
+			if !strings.HasPrefix(word, "datapath=") {
+				words = append(words, word)
+			}
+		}
+		got = append(got, strings.Join(words, " "))
+	}
+	slices.Sort(got)
+	if strings.Join(got, "\n") != strings.Join(wanted, "\n") {
+		t.Errorf("show lists %q, want %q", got, wanted)
+	}
+}
+
+// One that is in use stays, is named, and keeps no other from going.
+func TestListInUse(t *testing.T) {
+	b := bed.New(t, bed.Options{NoIPv6: true})
+	h := b.Hosts[0]
+	h.MustFanctl(t, "up", "-u", "eth0", "-o", "240")
+	h.MustFanctl(t, "up", "-u", "eth0", "-o", "250")
+	h.IP(t, "link add guest type veth peer name far", "link set guest master fan-240")
+	r := h.Fanctl("down", "-e")
+	if r.Code != 1 || strings.Count(r.Stderr, "\n") != 1 || !strings.Contains(r.Stderr, "fan-240") || !strings.Contains(r.Stderr, "guest") {
+		t.Errorf("down -e with a fan in use: %s", r)
+	}
+	isShown(t, h, "fan-240 type=ipip")
+	h.MustFanctl(t, "down", "-e", "--force")
+	isShown(t, h)
+}
