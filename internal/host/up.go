@@ -28,7 +28,11 @@ type Result struct {
 func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 	var result Result
 	err := locked(func() (err error) {
-		if result, err = h.planUp(r); err != nil || dryRun {
+		s, err := kernel.Look(h.handle)
+		if err != nil {
+			return err
+		}
+		if result, err = h.planUp(r, s, firewall.Look); err != nil || dryRun {
 			return err
 		}
 		return result.Plan.Apply(h.Observe)
@@ -36,11 +40,9 @@ func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 	return result, err
 }
 
-func (h *Host) planUp(r fan.Spec) (Result, error) {
-	s, err := kernel.Look(h.handle)
-	if err != nil {
-		return Result{}, err
-	}
+// planUp asks for the tables last: they cost a process, and what is wrong before
+// needs none.
+func (h *Host) planUp(r fan.Spec, s kernel.State, look func() (firewall.Tables, error)) (Result, error) {
 	f, err := resolve(r, s)
 	if err != nil {
 		return Result{}, err
@@ -52,7 +54,7 @@ func (h *Host) planUp(r fan.Spec) (Result, error) {
 	if was != nil {
 		f.Auto = was.Auto // a fan stays with its list, or without one
 	}
-	tables, err := firewall.Look()
+	tables, err := look()
 	if err != nil {
 		return Result{}, err
 	}
@@ -88,30 +90,12 @@ func upBefore(f fan.Fan, s kernel.State) *fan.Fan {
 
 // resolve returns the fan that a request means on this host.
 func resolve(r fan.Spec, s kernel.State) (fan.Fan, error) {
-	f := fan.Fan{Type: r.Type, Bridge: r.Bridge, Port: r.Port, NAT: !r.NoNAT, MTU: r.MTU, FixedMTU: r.MTU != 0, Datapath: r.Datapath, Auto: r.Auto,
-		DHCP: r.DHCP, Reserve: r.Reserve}
 	underlay, hostAddr, device, err := resolveUnderlay(r.Underlay, s)
 	if err != nil {
-		return f, err
-	}
-	f.Host, f.Device = hostAddr, device
-	if f.Mapping, err = fan.NewMapping(underlay, r.Overlay); err != nil {
-		return f, err
-	}
-	if f.Type == 0 {
-		f.Type = fan.IPIP
-	}
-	if f.Type == fan.VXLAN && f.Port == 0 {
-		f.Port = fan.DefaultPort
-	}
-	if f.Bridge == "" {
-		f.Bridge = fan.BridgeName(r.Overlay)
+		return fan.Fan{}, err
 	}
 	link, _ := s.Link(device)
-	if err := setMTU(&f, fan.MTU(link.MTU)); err != nil {
-		return f, err
-	}
-	return f, f.Validate()
+	return r.At(fan.Place{Underlay: underlay, Host: hostAddr, Device: device, MTU: fan.MTU(link.MTU)})
 }
 
 // resolveUnderlay finds out which network, host address and device are meant.
@@ -129,24 +113,6 @@ func resolveUnderlay(u fan.UnderlaySpec, s kernel.State) (underlay netip.Prefix,
 		defaultDevice = devices[0]
 	}
 	return u.Resolve(locals(s), defaultDevice)
-}
-
-// setMTU gives a fan without one the MTU that the underlay device leaves to it,
-// and refuses (fan.ErrUsage) one that does not fit.
-func setMTU(f *fan.Fan, underlay fan.MTU) error {
-	most := f.Type.MTU(underlay)
-	if most < fan.MinMTU {
-		return fan.Usagef("MTU %d of underlay device %s is too small: %s adds %d bytes, so it must be %d at least",
-			underlay, f.Device, f.Type, f.Type.Overhead(), fan.MinMTU+f.Type.Overhead())
-	}
-	if f.MTU == 0 {
-		f.MTU = most
-	}
-	if f.MTU > most {
-		return fan.Usagef("MTU %d does not fit: device %s has %d and %s adds %d bytes, so the fan's is %d at most",
-			f.MTU, f.Device, underlay, f.Type, f.Type.Overhead(), most)
-	}
-	return nil
 }
 
 // locals returns the host's addresses, those of fan bridges aside.

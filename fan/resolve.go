@@ -1,0 +1,76 @@
+package fan
+
+import "net/netip"
+
+// Place is where on a host a fan is built: the host's address in the underlay and
+// the device that has it.
+type Place struct {
+	Underlay netip.Prefix
+	Host     netip.Addr
+	Device   string
+	MTU      MTU // the device's
+}
+
+// At returns the fan that a spec means at a place: what the spec leaves out is
+// chosen. Errors are ErrUsage.
+func (s Spec) At(p Place) (Fan, error) {
+	f := Fan{Host: p.Host, Device: p.Device, Type: s.Type, Bridge: s.Bridge, Port: s.Port, NAT: !s.NoNAT, MTU: s.MTU,
+		FixedMTU: s.MTU != 0, Datapath: s.Datapath, Auto: s.Auto, DHCP: s.DHCP, Reserve: s.Reserve}
+	var err error
+	if f.Mapping, err = NewMapping(p.Underlay, s.Overlay); err != nil {
+		return f, err
+	}
+	if f.Type == 0 {
+		f.Type = IPIP
+	}
+	if f.Type == VXLAN && f.Port == 0 {
+		f.Port = DefaultPort
+	}
+	if f.Bridge == "" {
+		f.Bridge = BridgeName(s.Overlay)
+	}
+	if err := f.setMTU(p.MTU); err != nil {
+		return f, err
+	}
+	return f, f.Validate()
+}
+
+// setMTU gives a fan without one the MTU that the underlay device leaves to it,
+// and refuses (ErrUsage) one that does not fit.
+func (f *Fan) setMTU(underlay MTU) error {
+	most := f.Type.MTU(underlay)
+	if most < MinMTU {
+		return Usagef("MTU %d of underlay device %s is too small: %s adds %d bytes, so it must be %d at least",
+			underlay, f.Device, f.Type, f.Type.Overhead(), MinMTU+f.Type.Overhead())
+	}
+	if f.MTU == 0 {
+		f.MTU = most
+	}
+	if f.MTU > most {
+		return Usagef("MTU %d does not fit: device %s has %d and %s adds %d bytes, so the fan's is %d at most",
+			f.MTU, f.Device, underlay, f.Type, f.Type.Overhead(), most)
+	}
+	return nil
+}
+
+// Spec returns the spec that means this fan. Where the host still has the fan's
+// address, At makes the same of it; the address may be on another device, and an
+// MTU that was not given follows that device's.
+func (f Fan) Spec() Spec {
+	s := Spec{Underlay: UnderlaySpec{Addr: f.Host, Bits: f.Mapping.Underlay().Bits()}, Overlay: f.Mapping.Overlay(), Type: f.Type,
+		Bridge: f.Bridge, Port: f.Port, NoNAT: !f.NAT, Datapath: f.Datapath, Auto: f.Auto, DHCP: f.DHCP, Reserve: f.Reserve}
+	if f.FixedMTU {
+		s.MTU = f.MTU
+	}
+	return s
+}
+
+// SpecAmong is Spec on a host that may have got another address: without the
+// fan's it means the one address inside the underlay.
+func (f Fan) SpecAmong(locals []Local) Spec {
+	s := f.Spec()
+	if _, err := s.Underlay.find(locals, ""); err != nil {
+		s.Underlay.Addr = f.Mapping.Underlay().Addr()
+	}
+	return s
+}
