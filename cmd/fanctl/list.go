@@ -19,6 +19,9 @@ func fileFlag() cli.Flag {
 
 // noFan refuses the name of a fan where a whole list is meant.
 func noFan(c *cli.Context, option string) error {
+	if c.Bool("all") && c.Bool("every") {
+		return fan.Usagef("--all and --every don't go together; use one of them")
+	}
 	for _, o := range fan.Options() {
 		if c.IsSet(o.Name) {
 			return fan.Usagef("--%s and --%s don't go together; name one fan, or none", option, o.Name)

@@ -17,13 +17,17 @@ func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:      "up",
 		Usage:     "bring a fan up; one that is up already stays as it is",
-		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up OVERLAY UNDERLAY [OPTION...]\nfanctl up -a\n\nfanctl up -u eth0/16 -o 250.0.0.0/8",
+		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up OVERLAY UNDERLAY [OPTION...]\nfanctl up -a\nfanctl up -e\n\nfanctl up -u eth0/16 -o 250.0.0.0/8",
 		Flags: append(slices.Concat(networkFlags(), fanFlags()),
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bring up every fan that the list has"}, fileFlag(),
+			&cli.BoolFlag{Name: "every", Aliases: []string{"e"}, Usage: "put every fan right that is up, and say only what was wrong"},
 			waitFlag(), planFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
-			if c.Bool("all") {
+			switch {
+			case c.Bool("every"):
+				return upEvery(c)
+			case c.Bool("all"):
 				return upList(c)
 			}
 			spec, err := specOf(c)
@@ -66,13 +70,17 @@ func fanFlags() []cli.Flag {
 }
 
 func reportUp(c *cli.Context, result host.Result) error {
-	for _, note := range result.Notes {
-		fmt.Fprintf(c.App.ErrWriter, "fanctl: %s\n", note)
-	}
+	printNotes(c, result)
 	if c.Bool("dry-run") {
 		return printPlan(c.App.Writer, result.Plan)
 	}
 	return printUp(c.App.Writer, result)
+}
+
+func printNotes(c *cli.Context, result host.Result) {
+	for _, note := range result.Notes {
+		fmt.Fprintf(c.App.ErrWriter, "fanctl: %s\n", note)
+	}
 }
 
 func printPlan(out io.Writer, p plan.Plan) error {
@@ -91,9 +99,7 @@ func printUp(out io.Writer, r host.Result) error {
 	}
 	moved := ""
 	if r.Was != nil && r.Was.Slice() != r.Fan.Slice() {
-		moved = fmt.Sprintf("%s has moved: this host's address was %s and is %s, so its slice was %s and is %s\n"+
-			"what is attached stays so, and needs an address of the new slice\n",
-			r.Fan.Bridge, r.Was.Host, r.Fan.Host, r.Was.Slice(), r.Fan.Slice())
+		moved = fmt.Sprintf("%s has moved: %s\nwhat is attached stays so, and needs an address of the new slice\n", r.Fan.Bridge, movedSlice(r))
 	}
 	_, err := fmt.Fprintf(out, "%s%s %s: this host has %s, bridge address %s, MTU %d, by %s over %s\n"+
 		"attach containers to bridge %s; on other hosts run the same command\n",

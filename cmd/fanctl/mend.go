@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/host"
+	"github.com/fanctl/fanctl/internal/plan"
+)
+
+// upEvery puts every fan right that is up. It says only what was wrong, for a timer
+// runs it again and again.
+func upEvery(c *cli.Context) error {
+	if err := noFan(c, "every"); err != nil {
+		return err
+	}
+	for _, option := range []string{"wait", "file"} {
+		if c.IsSet(option) {
+			return fan.Usagef("--every and --%s don't go together; leave one out", option)
+		}
+	}
+	return withHost(func(h *host.Host) error {
+		err := h.Mend(c.Bool("dry-run"), func(result host.Result, err error) {
+			if err == nil {
+				err = reportMended(c, result)
+			}
+			if err != nil {
+				printError(c.App.ErrWriter, err)
+			}
+		})
+		if err != nil {
+			return reportedError{err}
+		}
+		return nil
+	})
+}
+
+func reportMended(c *cli.Context, result host.Result) error {
+	if len(result.Plan) == 0 {
+		return nil
+	}
+	printNotes(c, result)
+	if c.Bool("dry-run") {
+		return printPlan(c.App.Writer, result.Plan)
+	}
+	_, err := fmt.Fprintln(c.App.Writer, mended(result))
+	return err
+}
+
+// mended says in one line what was put right.
+func mended(r host.Result) string {
+	steps := fmt.Sprintf("%d steps", len(r.Plan))
+	if len(r.Plan) == 1 {
+		steps = "1 step"
+	}
+	line := fmt.Sprintf("%s is put right in %s (%s)", r.Fan.Bridge, steps, strings.Join(commands(r.Plan), ", "))
+	if r.Was == nil {
+		return line
+	}
+	if r.Was.Device != r.Fan.Device {
+		line += fmt.Sprintf("; the underlay device was %s and is %s", r.Was.Device, r.Fan.Device)
+	}
+	if r.Was.MTU != r.Fan.MTU {
+		line += fmt.Sprintf("; the MTU was %d and is %d", r.Was.MTU, r.Fan.MTU)
+	}
+	if r.Was.Slice() != r.Fan.Slice() {
+		line += "; " + movedSlice(r) + "; what is attached stays so, and needs an address of the new slice"
+	}
+	return line
+}
+
+// movedSlice says that a host has another address and so another slice.
+func movedSlice(r host.Result) string {
+	return fmt.Sprintf("this host's address was %s and is %s, so its slice was %s and is %s", r.Was.Host, r.Fan.Host, r.Was.Slice(), r.Fan.Slice())
+}
+
+// commands returns the commands of a plan, each once: "ip link", "iptables".
+func commands(p plan.Plan) []string {
+	var list []string
+	for _, step := range p {
+		words := strings.Fields(step.Text)
+		name := words[0]
+		if slices.Contains([]string{"ip", "tc", "bpftool", "bridge"}, name) {
+			name += " " + words[1]
+		}
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
