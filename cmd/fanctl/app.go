@@ -74,8 +74,12 @@ func newApp(out, errOut io.Writer) *cli.App {
 		ErrWriter:       errOut,
 		OnUsageError:    usage,
 		ExitErrHandler:  func(*cli.Context, error) {},
-		Commands:        []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), configCommand(usage)},
+		Flags:           []cli.Flag{versionFlag()},
+		Commands:        []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), configCommand(usage), versionCommand(usage)},
 		Action: func(c *cli.Context) error {
+			if c.Bool("version") {
+				return printVersion(c)
+			}
 			if c.Args().Present() {
 				return unknownCommand(c.Args().First())
 			}
@@ -85,7 +89,7 @@ func newApp(out, errOut io.Writer) *cli.App {
 }
 
 func unknownCommand(word string) error {
-	return fan.Usagef("command %q is unknown; use up, down, show, calc, config or help", word)
+	return fan.Usagef("command %q is unknown; use up, down, show, calc, config, version or help", word)
 }
 
 // noWords refuses words that no option takes.
