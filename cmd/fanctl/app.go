@@ -62,12 +62,13 @@ func (e reportedError) Unwrap() error { return e.error }
 
 func newApp(out, errOut io.Writer) *cli.App {
 	usage := func(_ *cli.Context, err error, _ bool) error { return fan.Usagef("%v; see fanctl help", err) }
-	return &cli.App{
+	app := &cli.App{
 		Name:  "fanctl",
 		Usage: "overlay networking for containers with no database, no consensus and no control plane",
 		Description: "A host with the underlay address 10.0.A.B owns the overlay subnet 250.A.B.0/24, and every host\n" +
 			"computes from an overlay address alone where to send.",
-		UsageText:       "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl show [--json]\nfanctl calc [ADDRESS|NAME...]\nfanctl config list|show|set|delete",
+		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up -a|-e\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -a|-e\n" +
+			"fanctl show [FAN...] [--json]\nfanctl calc [ADDRESS|NAME...] [--json]\nfanctl config list|show|set|delete [OPTION...]\nfanctl help [COMMAND]",
 		HideVersion:     true,
 		HideHelpCommand: false,
 		Writer:          out,
@@ -85,6 +86,20 @@ func newApp(out, errOut io.Writer) *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
+	}
+	plainSwitches(app.Commands)
+	return app
+}
+
+// plainSwitches keeps help from saying of every switch that it is off.
+func plainSwitches(commands []*cli.Command) {
+	for _, c := range commands {
+		for _, f := range c.Flags {
+			if b, ok := f.(*cli.BoolFlag); ok {
+				b.DisableDefaultText = true
+			}
+		}
+		plainSwitches(c.Subcommands)
 	}
 }
 

@@ -13,25 +13,27 @@ import (
 )
 
 func configCommand(usage cli.OnUsageErrorFunc) *cli.Command {
-	command := func(name, text string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
+	command := func(name, networks, text string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
 		return &cli.Command{Name: name, Usage: text, Flags: append(flags, fileFlag()), OnUsageError: usage, Action: action,
-			UsageText: "fanctl config " + name + " [OPTION...]"}
+			UsageText: "fanctl config " + name + networks + " [OPTION...]"}
 	}
-	list := command("list", "print the fans of the list", nil, configList)
+	const named = " -u UNDERLAY -o OVERLAY"
+	list := command("list", "", "print the fans of the list in columns", nil, configList)
 	list.Aliases = []string{"ls"}
 	return &cli.Command{
 		Name:  "config",
 		Usage: "read and change the list of fans that up -a brings up",
 		UsageText: "fanctl config list\nfanctl config show\nfanctl config set -u UNDERLAY -o OVERLAY [OPTION...]\n" +
 			"fanctl config delete -u UNDERLAY -o OVERLAY",
+		Description:  "The list is /etc/network/fan; see fan(5). set and delete leave other lines and all comments as they are.",
 		OnUsageError: usage,
 		Subcommands: []*cli.Command{
 			list,
-			command("show", "print the list as it stands, comments included", nil, configShow),
-			command("set", "add a fan to the list, or change it there", slices.Concat(networkFlags(), fanFlags(), []cli.Flag{
+			command("show", "", "print the list as it stands, comments included", nil, configShow),
+			command("set", named, "add a fan to the list, or change it there", slices.Concat(networkFlags(), fanFlags(), []cli.Flag{
 				&cli.BoolFlag{Name: "disable", Usage: "keep it in the list, but down"},
 				&cli.BoolFlag{Name: "enable", Usage: "bring it up with the list, the default"}}), configSet),
-			command("delete", "take a fan off the list", networkFlags(), configDelete),
+			command("delete", named, "take a fan off the list; one that is up stays up", networkFlags(), configDelete),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -14,6 +14,8 @@ func downCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 		Name:      "down",
 		Usage:     "take a fan down, or what is left of it; one that is not up is fine",
 		UsageText: "fanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down OVERLAY UNDERLAY [OPTION...]\nfanctl down -a\nfanctl down -e\n\nfanctl down -u eth0/16 -o 250.0.0.0/8",
+		Description: "Links, addresses, routes, rules and settings are as they were before. A bridge that containers are attached\n" +
+			"to stays, unless --force detaches them. Leases are kept.",
 		Flags: append(networkFlags(),
 			&cli.BoolFlag{Name: "force", Usage: "detach what is still attached to the bridge"},
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "take down what up -a has brought up"},

@@ -26,7 +26,7 @@ func hookDevice() string {
 }
 
 func waitFlag() cli.Flag {
-	return &cli.IntFlag{Name: "wait", Usage: "wait up to `SECONDS` for the underlay's address (default: 5 where ifupdown calls, else 0)"}
+	return &cli.IntFlag{Name: "wait", Usage: "wait up to `SECONDS` for the underlay's address", DefaultText: "0, or 5 where ifupdown calls"}
 }
 
 // await waits for the address of an underlay for as long as --wait says, or

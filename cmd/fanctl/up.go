@@ -15,9 +15,12 @@ import (
 
 func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
-		Name:      "up",
-		Usage:     "bring a fan up; one that is up already stays as it is",
-		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up OVERLAY UNDERLAY [OPTION...]\nfanctl up -a\nfanctl up -e\n\nfanctl up -u eth0/16 -o 250.0.0.0/8",
+		Name:  "up",
+		Usage: "bring a fan up; one that is up already stays as it is",
+		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up OVERLAY UNDERLAY [OPTION...]\nfanctl up -a\nfanctl up -e\n\n" +
+			"fanctl up -u eth0/16 -o 250.0.0.0/8\nfanctl up -u 10.0.0.0/16 -o 250 --type vxlan --dhcp\nfanctl up 250.0.0.0/8 eth0/16 dhcp",
+		Description: "Run again, it changes what is asked for otherwise and puts right what is wrong, and no packet is lost.\n" +
+			"Another type, port, bridge or datapath needs a down first. Where it fails it undoes what it did.",
 		Flags: append(slices.Concat(networkFlags(), fanFlags()),
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bring up every fan that the list has"}, fileFlag(),
 			&cli.BoolFlag{Name: "every", Aliases: []string{"e"}, Usage: "put every fan right that is up, and say only what was wrong"},
