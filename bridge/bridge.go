@@ -107,6 +107,7 @@ func planDevice(h *netlink.Handle, f fan.Fan, s kernel.State, alias string, now 
 	}
 	p = append(p, sysctl.Diff(settings(f), now)...)
 	p = append(p, planAddress(h, f, l, s)...)
+	p = append(p, planRoute(h, f, l, s)...)
 	if !there || !l.Up {
 		p = append(p, upStep(h, f.Bridge))
 	}

@@ -56,6 +56,9 @@ iptables -t nat -D POSTROUTING -j FAN-POSTROUTING
 iptables -t nat -I POSTROUTING 1 -j FAN-POSTROUTING
 iptables -t filter -I DOCKER-USER 1 -j FAN-FORWARD
 `},
+		{name: "route flushed", meddle: "ip route flush root 250.0.0.0/8", want: `
+ip route add 250.0.45.0/24 dev fan-250 proto kernel scope link src 250.0.45.1
+`},
 		{name: "Docker came", meddle: `
 iptables -A DOCKER-USER -j RETURN; iptables -I FORWARD -j DOCKER-USER; iptables -A INPUT -j ACCEPT
 iptables -t raw -A PREROUTING -d 172.17.0.2 ! -i docker0 -j DROP`},
