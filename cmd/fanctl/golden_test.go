@@ -22,7 +22,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
+	checkFile(t, filepath.Join("testdata", name+".golden"), got)
+}
+
+func checkFile(t *testing.T, path, got string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -34,7 +38,7 @@ func checkGolden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
+		t.Errorf("%s is\n%s\nwant\n%s", path, got, want)
 	}
 }
 
