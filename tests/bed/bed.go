@@ -83,7 +83,7 @@ func New(t testing.TB, o Options) *Bed {
 	b.linkWorld()
 	subnets := map[netip.Prefix]string{}
 	for i, a := range o.Hosts {
-		b.addHost(i+1, netip.MustParseAddr(a), o.Routed, subnets)
+		b.addHost(i+1, netip.MustParseAddr(a), subnets)
 	}
 	return b
 }
@@ -158,11 +158,16 @@ func (b *Bed) addSubnet(p netip.Prefix, n int) string {
 	return bridge
 }
 
-func (b *Bed) addHost(n int, a netip.Addr, routed bool, subnets map[netip.Prefix]string) {
-	bits := b.Underlay.Bits()
-	if routed {
-		bits = min(bits+8, 30)
+// hostBits is the length of the mask of the hosts' addresses.
+func (b *Bed) hostBits() int {
+	if b.options.Routed {
+		return min(b.Underlay.Bits()+8, 30)
 	}
+	return b.Underlay.Bits()
+}
+
+func (b *Bed) addHost(n int, a netip.Addr, subnets map[netip.Prefix]string) {
+	bits := b.hostBits()
 	subnet := netip.PrefixFrom(a, bits).Masked()
 	bridge, ok := subnets[subnet]
 	if !ok {
