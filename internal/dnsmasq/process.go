@@ -80,8 +80,20 @@ func RunAs() string {
 	return "root"
 }
 
-// Start runs dnsmasq, which goes into the background when it is ready.
+// Start runs dnsmasq, which goes into the background when it is ready. Where a unit
+// of systemd starts it, it gets one of its own: it is to outlive that one, which
+// would complain each time it runs again.
 func Start(program string, args []string) error {
+	if systemdRun, err := exec.LookPath("systemd-run"); err == nil && os.Getenv("INVOCATION_ID") != "" {
+		scope := []string{"--scope", "--quiet", "--collect", "--description=dnsmasq " + args[0], "--", program}
+		if start(systemdRun, append(scope, args...)) == nil {
+			return nil
+		} // there is no systemd after all, or dnsmasq itself fails and says why
+	}
+	return start(program, args)
+}
+
+func start(program string, args []string) error {
 	out, err := exec.Command(program, args...).CombinedOutput()
 	if err == nil {
 		return nil
