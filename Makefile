@@ -3,7 +3,11 @@
 GO ?= $(shell command -v go || echo /usr/local/go/bin/go)
 export CGO_ENABLED ?= 0
 # With sudo, caches of root's own.
-LDFLAGS := -s -w
+# They make the bytes of what is built, together with the source and Go's version.
+export VERSION ?= $(shell sh ifupdown/package/version.sh)
+export SOURCE_DATE_EPOCH ?= $(shell sh ifupdown/package/version.sh date)
+LDFLAGS = -s -w -X main.version=$(VERSION)
+PROGRAM ?= bin/fanctl
 LINT_VERSION := v2.15.0
 STATICCHECK_VERSION := v0.8.2
 FUZZTIME ?= 30s
@@ -11,13 +15,29 @@ KERNEL ?= 6.1
 BENCH ?= -beds 1 -rounds 3 -seconds 0.3 -state=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-vm bench bench-vm fuzz lint generate check-generated deps deps-vm deps-generate clean
+.PHONY: help build program install deb rpm release demo test test-unit test-vm bench bench-vm fuzz lint generate check-generated deps deps-vm deps-generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/fanctl, one static binary; needs only Go
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/fanctl ./cmd/fanctl
+build: program ## build bin/fanctl, one static binary; needs only Go
+
+program:
+	$(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(PROGRAM) ./cmd/fanctl
+
+install: build ## install bin/fanctl, units, manuals and completion; DESTDIR: below that folder
+	sh ifupdown/package/stage.sh bin/fanctl '$(or $(DESTDIR),/)'
+
+deb: build ## make a Debian package of bin/fanctl, in dist
+	@mkdir -p dist
+	@bash ifupdown/package/package.sh deb bin/fanctl $$($(GO) env GOARCH) dist
+
+rpm: build ## make an RPM package of bin/fanctl, in dist
+	@mkdir -p dist
+	@bash ifupdown/package/package.sh rpm bin/fanctl $$($(GO) env GOARCH) dist
+
+release: ## make programs and Debian packages for every processor and their checksums, in dist; the same bytes each time
+	bash ifupdown/package/release.sh dist
 
 demo: deps build ## two hosts in network namespaces, a fan, ping and iperf3 between containers (root)
 	bash tests/demo/demo.sh bin/fanctl
@@ -64,4 +84,4 @@ deps-generate:
 	bash tests/deps.sh clang-14 llvm-14 libbpf-dev linux-libc-dev
 
 clean: ## remove what was built
-	rm -rf bin out
+	rm -rf bin dist out

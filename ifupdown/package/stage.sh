@@ -1,0 +1,39 @@
+#!/bin/sh
+# stage.sh PROGRAM DIR: puts everything that is installed below DIR, with modes that
+# do not hang on the umask.
+set -eu
+umask 022
+program=$(realpath "$1")
+mkdir -p "$2"
+to=$(realpath "$2")
+cd "$(dirname "$0")"
+source=../..
+
+put() { # put FILE PATH: with the mode of data
+	install -D -m 644 "$1" "$to$2"
+}
+
+install -D -m 755 "$program" "$to/usr/sbin/fanctl"
+for unit in fanctl.service fanctl-check.service fanctl-check.timer; do
+	put $unit /usr/lib/systemd/system/$unit
+done
+put sandbox.conf /usr/lib/systemd/system/fanctl.service.d/sandbox.conf
+put sandbox.conf /usr/lib/systemd/system/fanctl-check.service.d/sandbox.conf
+put NetworkManager.conf /usr/lib/NetworkManager/conf.d/fanctl.conf
+put networkd.network /usr/lib/systemd/network/10-fanctl.network
+put udev.link /usr/lib/systemd/network/10-fanctl.link
+put copyright /usr/share/doc/fanctl/copyright
+put $source/README.md /usr/share/doc/fanctl/README.md
+for page in $source/docs/man/*.[0-9]; do
+	[ -e "$page" ] || continue
+	to_page=$to/usr/share/man/man${page##*.}/$(basename "$page").gz
+	install -d -m 755 "$(dirname "$to_page")"
+	gzip -9n <"$page" >"$to_page"
+	chmod 644 "$to_page"
+done
+completion=$source/docs/completion
+if [ -d $completion ]; then
+	put $completion/fanctl.bash /usr/share/bash-completion/completions/fanctl
+	put $completion/fanctl.zsh /usr/share/zsh/vendor-completions/_fanctl
+	put $completion/fanctl.fish /usr/share/fish/vendor_completions.d/fanctl.fish
+fi
