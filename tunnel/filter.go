@@ -29,6 +29,7 @@ type attachment struct {
 	egress  bool
 	program string
 	foreign bool // the device is not ours
+	hot     bool // of all that each packet passes on its way the dearest
 }
 
 func (a attachment) direction() string {
@@ -78,12 +79,13 @@ func (a attachment) freePriority(first uint16, s kernel.State) uint16 {
 	return first
 }
 
-// byTCX says whether a new program is to be attached by tcx and not by clsact: on a
-// device that is not ours, where the kernel has it (6.6). There it does not matter
-// what others do with the device's qdiscs. On our own devices it would cost each
-// "up" a grace period of RCU a program, some 15 ms (include/net/tcx.h:
-// tcx_entry_sync).
-func (a attachment) byTCX(s kernel.State) bool { return a.foreign && s.TCX }
+// byTCX says whether a new program is to be attached by tcx and not by clsact,
+// where the kernel has it (6.6): on a device that is not ours, because there it does
+// not matter what others do with the device's qdiscs; and where it is hot, because a
+// packet pays some 80 ns less. Elsewhere the grace period of RCU that each costs
+// "up", some 15 ms unless the kernel expedites them (include/net/tcx.h:
+// tcx_entry_sync), buys nothing.
+func (a attachment) byTCX(s kernel.State) bool { return (a.foreign || a.hot) && s.TCX }
 
 // attachStep attaches the program that the loader has, in place of the filter that
 // is there if replaces is not nil.

@@ -1,6 +1,8 @@
 package tunnel
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,14 +30,33 @@ func withTCX(t *testing.T, w Want) kernel.State {
 	return s
 }
 
+// byTCX is steps by clsact with the programs that are named attached by tcx. A qdisc
+// goes with a device's last filter.
+func byTCX(t *testing.T, steps string, attached ...string) string {
+	t.Helper()
+	for _, words := range attached {
+		word := strings.Fields(words)
+		device, way, program := word[0], word[1], word[2]
+		filter := regexp.MustCompile(fmt.Sprintf(`(?m)^tc filter add dev %s %s pref \d+ handle 1 bpf direct-action # %s$`, device, way, program))
+		if !filter.MatchString(steps) {
+			t.Fatalf("no step attaches %s in\n%s", words, steps)
+		}
+		steps = filter.ReplaceAllString(steps, fmt.Sprintf("bpftool net attach tcx_%s dev %s # %s", way, device, program))
+		if !strings.Contains(steps, "tc filter add dev "+device+" ") {
+			steps = strings.Replace(steps, "tc qdisc add dev "+device+" clsact\n", "", 1)
+		}
+	}
+	return steps
+}
+
 func TestPlanWithTCX(t *testing.T) {
 	fresh := bare()
 	fresh.TCX = true
 	checkPlan(t, "vxlan", wanted(t, fan.VXLAN, fan.Device), fresh, vxlanSteps)
-	checkPlan(t, "ipip by eBPF", wanted(t, fan.IPIP, fan.EBPF), fresh, strings.Replace(directSteps, `
-tc qdisc add dev eth0 clsact
-tc filter add dev eth0 ingress pref 250 handle 1 bpf direct-action # ipip_direct_receive`, `
-bpftool net attach tcx_ingress dev eth0 # ipip_direct_receive`, 1))
+	checkPlan(t, "ipip by eBPF", wanted(t, fan.IPIP, fan.EBPF), fresh, byTCX(t, directSteps,
+		"ftun-250 egress ipip_direct_send", "fan-250 egress ipip_direct_deliver", "eth0 ingress ipip_direct_receive"))
+	shared := byTCX(t, sharedSteps, "ftun-ipip egress ipip_send", "ftun-ipip ingress ipip_receive")
+	checkPlan(t, "ipip by device", wanted(t, fan.IPIP, fan.Device), fresh, shared)
 	for _, d := range []fan.Datapath{fan.EBPF, fan.Device} {
 		w := wanted(t, fan.IPIP, d)
 		checkPlan(t, d.String(), w, withTCX(t, w), "")

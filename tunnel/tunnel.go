@@ -87,16 +87,16 @@ func (w Want) attachments() []attachment {
 	switch {
 	case w.direct():
 		list = []attachment{
-			{device: w.Name(), egress: true, program: bpf.DirectSend},
+			{device: w.Name(), egress: true, program: bpf.DirectSend, hot: true},
 			{device: w.Fan.Inlet(), egress: true, program: bpf.DirectClose},
-			{device: w.Fan.Bridge, egress: true, program: bpf.DirectDeliver},
+			{device: w.Fan.Bridge, egress: true, program: bpf.DirectDeliver, hot: true},
 			{device: w.Fan.Device, program: bpf.DirectReceive, foreign: true},
 			{device: w.Fan.Inlet(), program: bpf.DirectPieces},
 		}
 	case w.shared():
 		list = []attachment{
-			{device: w.Name(), egress: true, program: bpf.IPIPSend},
-			{device: w.Name(), program: bpf.IPIPReceive},
+			{device: w.Name(), egress: true, program: bpf.IPIPSend, hot: true},
+			{device: w.Name(), program: bpf.IPIPReceive, hot: true},
 		}
 	default:
 		return []attachment{
