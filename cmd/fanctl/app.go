@@ -68,7 +68,7 @@ func newApp(out, errOut io.Writer) *cli.App {
 		Description: "A host with the underlay address 10.0.A.B owns the overlay subnet 250.A.B.0/24, and every host\n" +
 			"computes from an overlay address alone where to send.",
 		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up -a|-e\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -a|-e\n" +
-			"fanctl show [FAN...] [--json]\nfanctl calc [ADDRESS|NAME...] [--json]\nfanctl config list|show|set|delete [OPTION...]\nfanctl help [COMMAND]",
+			"fanctl show [FAN...] [--json]\nfanctl calc [ADDRESS|NAME...] [--json]\nfanctl config list|show|set|delete [OPTION...]\nfanctl completion bash|zsh|fish\nfanctl help [COMMAND]",
 		HideVersion:     true,
 		HideHelpCommand: false,
 		Writer:          out,
@@ -76,7 +76,8 @@ func newApp(out, errOut io.Writer) *cli.App {
 		OnUsageError:    usage,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		Flags:           []cli.Flag{versionFlag()},
-		Commands:        []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), configCommand(usage), versionCommand(usage)},
+		Commands: []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), configCommand(usage), versionCommand(usage),
+			completionCommand(usage), completeCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Bool("version") {
 				return printVersion(c)
@@ -104,7 +105,7 @@ func plainSwitches(commands []*cli.Command) {
 }
 
 func unknownCommand(word string) error {
-	return fan.Usagef("command %q is unknown; use up, down, show, calc, config, version or help", word)
+	return fan.Usagef("command %q is unknown; use up, down, show, calc, config, completion, version or help", word)
 }
 
 // noWords refuses words that no option takes.
