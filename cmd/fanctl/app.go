@@ -12,6 +12,7 @@ import (
 
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/host"
+	"github.com/fanctl/fanctl/internal/plan"
 )
 
 // Exit codes, a promise to scripts.
@@ -45,8 +46,10 @@ func run(args []string, out, errOut io.Writer) (code int) {
 // printError tells an error in one line, also if undoing has failed as well, or a
 // word has a line's end.
 func printError(out io.Writer, err error) {
-	fmt.Fprintf(out, "fanctl: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	fmt.Fprintf(out, "%s %s\n", painterOf(out).red("fanctl:"), oneLine(err))
 }
+
+func oneLine(err error) string { return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") }
 
 func codeOf(err error) int {
 	if errors.Is(err, fan.ErrUsage) {
@@ -130,6 +133,29 @@ func withHost(do func(*host.Host) error) error {
 	return do(h)
 }
 
+// explaining is withHost for a command that, with --verbose, says why it does what,
+// and what it has done.
+func explaining(c *cli.Context, do func(*host.Host) error) error {
+	return withHost(func(h *host.Host) error {
+		if c.Bool("verbose") {
+			h.Explain = func(reason string) { fmt.Fprintf(c.App.ErrWriter, "# %s\n", reason) }
+			h.Observe = tellSteps(c.App.ErrWriter, h.Observe)
+		}
+		return do(h)
+	})
+}
+
+// tellSteps tells of each step that was done, before the next observer, if any.
+func tellSteps(out io.Writer, next plan.Observer) plan.Observer {
+	return func(index int, s plan.Step) error {
+		fmt.Fprintf(out, "+ %s\n", strings.ReplaceAll(s.String(), "\n", "\n+ "))
+		if next == nil {
+			return nil
+		}
+		return next(index, s)
+	}
+}
+
 // networkFlags name a fan.
 func networkFlags() []cli.Flag {
 	return []cli.Flag{
@@ -146,6 +172,10 @@ func printJSON(out io.Writer, what any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(what)
+}
+
+func verboseFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say why, and print each step that is done"}
 }
 
 func planFlag() cli.Flag {

@@ -24,14 +24,14 @@ func calcCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 			"fanctl calc 250.0.45.7\nfanctl calc -u 10.0.0.0/16 -o 250.0.0.0/8 10.0.0.45",
 		Description: "ADDRESS is one of the overlay or of the underlay, NAME a host's or a fan's. Without -u and -o it is\n" +
 			"looked for in the fans that are up here.",
-		Flags:        append(networkFlags(), jsonFlag()),
+		Flags:        append(networkFlags(), verboseFlag(), jsonFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			named, err := namedNetworks(c)
 			if err != nil {
 				return err
 			}
-			return withHost(func(h *host.Host) error {
+			return explaining(c, func(h *host.Host) error {
 				ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 				defer cancel()
 				places, err := h.Calc(ctx, c.Args().Slice(), named)
@@ -66,7 +66,7 @@ func calcTable(out io.Writer, places []host.Place) error {
 	const row = "%-16s %-16s %-20s %-16s %s"
 	var text strings.Builder
 	line := func(a ...any) { fmt.Fprintln(&text, strings.TrimRight(fmt.Sprintf(row, a...), " ")) }
-	line("Address", "Host", "Slice", "Bridge address", "Fan")
+	fmt.Fprintln(&text, painterOf(out).bold(fmt.Sprintf(row, "Address", "Host", "Slice", "Bridge address", "Fan")))
 	for _, p := range places {
 		name := p.Bridge
 		if p.Here {

@@ -14,7 +14,7 @@ import (
 
 func configCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	command := func(name, networks, text string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
-		return &cli.Command{Name: name, Usage: text, Flags: append(flags, fileFlag()), OnUsageError: usage, Action: action,
+		return &cli.Command{Name: name, Usage: text, Flags: append(flags, fileFlag(), jsonFlag()), OnUsageError: usage, Action: action,
 			UsageText: "fanctl config " + name + networks + " [OPTION...]"}
 	}
 	const named = " -u UNDERLAY -o OVERLAY"
@@ -51,21 +51,54 @@ func configList(c *cli.Context) error {
 		return err
 	}
 	var last error
-	var text strings.Builder
-	fmt.Fprintf(&text, "%-20s %-20s %s\n", "Underlay", "Overlay", "Flags")
+	var fans []ifupdown.Entry
 	for _, e := range list.Entries() {
 		if e.Err != nil {
 			printError(c.App.ErrWriter, e.Err)
 			last = reportedError{e.Err}
 			continue
 		}
-		words := e.Spec.Words()
-		fmt.Fprintln(&text, strings.TrimRight(fmt.Sprintf("%-20s %-20s %s", words[0], words[1], strings.Join(words[2:], " ")), " "))
+		fans = append(fans, e)
 	}
-	if _, err := io.WriteString(c.App.Writer, text.String()); err != nil {
+	show := listTable
+	if c.Bool("json") {
+		show = listJSON
+	}
+	if err := show(c.App.Writer, fans); err != nil {
 		return err
 	}
 	return last
+}
+
+func listTable(out io.Writer, fans []ifupdown.Entry) error {
+	const row = "%-20s %-20s %s"
+	var text strings.Builder
+	fmt.Fprintln(&text, painterOf(out).bold(fmt.Sprintf(row, "Underlay", "Overlay", "Flags")))
+	for _, e := range fans {
+		words := e.Spec.Words()
+		fmt.Fprintln(&text, strings.TrimRight(fmt.Sprintf(row, words[0], words[1], strings.Join(words[2:], " ")), " "))
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+// entryJSON is a line of the list as config list --json prints it; its fields are a
+// promise to scripts.
+type entryJSON struct {
+	Line     int      `json:"line"`
+	Underlay string   `json:"underlay"`
+	Overlay  string   `json:"overlay"`
+	Options  []string `json:"options"`
+	Enabled  bool     `json:"enabled"`
+}
+
+func listJSON(out io.Writer, fans []ifupdown.Entry) error {
+	list := []entryJSON{}
+	for _, e := range fans {
+		words := e.Spec.Words()
+		list = append(list, entryJSON{e.Line, e.Spec.Underlay.String(), words[1], words[2:], !e.Spec.Off})
+	}
+	return printJSON(out, map[string]any{"fans": list})
 }
 
 func loadFor(c *cli.Context) (*ifupdown.File, error) {
@@ -79,6 +112,9 @@ func configShow(c *cli.Context) error {
 	list, err := loadFor(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, map[string]string{"file": c.String("file"), "text": list.String()})
 	}
 	_, err = io.WriteString(c.App.Writer, list.String())
 	return err
@@ -109,13 +145,16 @@ func changeList(c *cli.Context, change func(*ifupdown.File, fan.Spec) (changed b
 	if err != nil {
 		return err
 	}
-	if !changed {
-		_, err := fmt.Fprintf(c.App.Writer, "%s stays as it is\n", file)
-		return err
+	text := "stays as it is"
+	if changed {
+		if err := list.Save(file); err != nil {
+			return err
+		}
+		text = "is written; fanctl up -a brings up what it lists"
 	}
-	if err := list.Save(file); err != nil {
-		return err
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, map[string]any{"file": file, "changed": changed})
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s is written; fanctl up -a brings up what it lists\n", file)
+	_, err = fmt.Fprintf(c.App.Writer, "%s %s\n", file, text)
 	return err
 }

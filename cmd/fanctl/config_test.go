@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,9 +34,19 @@ func TestConfig(t *testing.T) {
 		{"delete -o 250 -u eth1", "FILE stays as it is\n", "eth0/16 250.0.0.0/8\neth1/24 240.0.0.0/8 --type vxlan\n"},
 		{"delete -o 250 -u eth0", written, "eth1/24 240.0.0.0/8 --type vxlan\n"},
 		{"show", "eth1/24 240.0.0.0/8 --type vxlan\n", "eth1/24 240.0.0.0/8 --type vxlan\n"},
+		{"show --json", `{"file":"FILE","text":"eth1/24 240.0.0.0/8 --type vxlan\n"}`, "eth1/24 240.0.0.0/8 --type vxlan\n"},
+		{"list --json", `{"fans":[{"line":1,"underlay":"eth1/24","overlay":"240.0.0.0/8","options":["--type","vxlan"],"enabled":true}]}`,
+			"eth1/24 240.0.0.0/8 --type vxlan\n"},
+		{"delete eth1/24 240 --json", `{"changed":true,"file":"FILE"}`, ""},
+		{"list --json", `{"fans":[]}`, ""},
+		{"set eth1/24 240 --type vxlan", written, "eth1/24 240.0.0.0/8 --type vxlan\n"},
 	} {
 		code, out, errs := call(step.line)
 		text, _ := os.ReadFile(file)
+		var compact bytes.Buffer
+		if strings.Contains(step.line, "--json") && json.Compact(&compact, []byte(out)) == nil {
+			out = compact.String()
+		}
 		if code != 0 || out != step.out || errs != "" || string(text) != step.text {
 			t.Errorf("config %s: exit code %d, %s\n%sfile:\n%s\nwant\n%sfile:\n%s", step.line, code, errs, out, text, step.out, step.text)
 		}

@@ -44,7 +44,7 @@ func showDetail(out io.Writer, list []host.Status) error {
 		if i > 0 {
 			text.WriteString("\n")
 		}
-		fmt.Fprintln(&text, s.Fan.Bridge)
+		fmt.Fprintln(&text, painterOf(out).bold(s.Fan.Bridge))
 		for _, row := range append(describe(s), describeCounters(s.Counters)...) {
 			fmt.Fprintf(&text, "  %-10s %s\n", row[0], row[1])
 		}

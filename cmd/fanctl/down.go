@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
@@ -20,39 +18,40 @@ func downCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 			&cli.BoolFlag{Name: "force", Usage: "detach what is still attached to the bridge"},
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "take down what up -a has brought up"},
 			&cli.BoolFlag{Name: "every", Aliases: []string{"e"}, Usage: "take down every fan"},
-			planFlag()),
+			planFlag(), verboseFlag(), jsonFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
-			switch {
-			case c.Bool("every"):
-				return downList(c, "every", func(fan.Fan) bool { return true })
-			case c.Bool("all"):
-				return downList(c, "all", func(f fan.Fan) bool { return f.Auto })
-			}
-			spec, err := specOf(c)
-			if err != nil {
-				return err
-			}
-			request := host.DownRequest{Underlay: spec.Underlay, Overlay: spec.Overlay, Force: c.Bool("force")}
-			return withHost(func(h *host.Host) error {
-				result, err := h.Down(request, c.Bool("dry-run"))
-				if err != nil {
-					return err
+			return reported(c, func(r *reporter) error {
+				switch {
+				case c.Bool("every"):
+					return downList(c, r, "every", func(fan.Fan) bool { return true })
+				case c.Bool("all"):
+					return downList(c, r, "all", func(f fan.Fan) bool { return f.Auto })
 				}
-				return reportDown(c, result)
+				return downOne(c, r)
 			})
 		},
 	}
 }
 
-func reportDown(c *cli.Context, result host.Result) error {
-	if c.Bool("dry-run") {
-		return printPlan(c.App.Writer, result.Plan)
+func downOne(c *cli.Context, r *reporter) error {
+	spec, err := specOf(c)
+	if err != nil {
+		return err
 	}
-	state := "is down"
-	if len(result.Plan) == 0 {
-		state = "was not up"
+	request := host.DownRequest{Underlay: spec.Underlay, Overlay: spec.Overlay, Force: c.Bool("force")}
+	return explaining(c, func(h *host.Host) error {
+		result, err := h.Down(request, c.Bool("dry-run"))
+		if err != nil {
+			return err
+		}
+		return r.done(result, downText)
+	})
+}
+
+func downText(r host.Result) string {
+	if len(r.Plan) == 0 {
+		return r.Fan.Bridge + " was not up"
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "%s %s\n", result.Fan.Bridge, state)
-	return err
+	return r.Fan.Bridge + " is down"
 }

@@ -34,7 +34,7 @@ func noFan(c *cli.Context, option string) error {
 }
 
 // upList brings up every fan of the list; a failure does not keep the others down.
-func upList(c *cli.Context) error {
+func upList(c *cli.Context, r *reporter) error {
 	if err := noFan(c, "all"); err != nil {
 		return err
 	}
@@ -42,11 +42,11 @@ func upList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withHost(func(h *host.Host) error {
+	return explaining(c, func(h *host.Host) error {
 		var last error
 		for _, entry := range list.Entries() {
-			if err := upEntry(c, h, entry); err != nil {
-				printError(c.App.ErrWriter, err)
+			if err := upEntry(c, r, h, entry); err != nil {
+				r.failed(err)
 				last = reportedError{err}
 			}
 		}
@@ -54,7 +54,7 @@ func upList(c *cli.Context) error {
 	})
 }
 
-func upEntry(c *cli.Context, h *host.Host, entry ifupdown.Entry) error {
+func upEntry(c *cli.Context, r *reporter, h *host.Host, entry ifupdown.Entry) error {
 	if entry.Err != nil || entry.Spec.Off {
 		return entry.Err
 	}
@@ -75,22 +75,22 @@ func upEntry(c *cli.Context, h *host.Host, entry ifupdown.Entry) error {
 	if err != nil {
 		return fmt.Errorf("%s:%d: %w", c.String("file"), entry.Line, err)
 	}
-	return reportUp(c, result)
+	return r.done(result, upText)
 }
 
 // downList takes down every fan, or those that upList has brought up; a failure
 // does not keep the others up.
-func downList(c *cli.Context, option string, wanted func(fan.Fan) bool) error {
+func downList(c *cli.Context, r *reporter, option string, wanted func(fan.Fan) bool) error {
 	if err := noFan(c, option); err != nil {
 		return err
 	}
-	return withHost(func(h *host.Host) error {
+	return explaining(c, func(h *host.Host) error {
 		err := h.DownEach(wanted, c.Bool("force"), c.Bool("dry-run"), func(result host.Result, err error) {
 			if err == nil {
-				err = reportDown(c, result)
+				err = r.done(result, downText)
 			}
 			if err != nil {
-				printError(c.App.ErrWriter, err)
+				r.failed(err)
 			}
 		})
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // upEvery puts every fan right that is up. It says only what was wrong, for a timer
 // runs it again and again.
-func upEvery(c *cli.Context) error {
+func upEvery(c *cli.Context, r *reporter) error {
 	if err := noFan(c, "every"); err != nil {
 		return err
 	}
@@ -23,13 +23,13 @@ func upEvery(c *cli.Context) error {
 			return fan.Usagef("--every and --%s don't go together; leave one out", option)
 		}
 	}
-	return withHost(func(h *host.Host) error {
+	return explaining(c, func(h *host.Host) error {
 		err := h.Mend(c.Bool("dry-run"), func(result host.Result, err error) {
-			if err == nil {
-				err = reportMended(c, result)
+			if err == nil && len(result.Plan) > 0 {
+				err = r.done(result, mended)
 			}
 			if err != nil {
-				printError(c.App.ErrWriter, err)
+				r.failed(err)
 			}
 		})
 		if err != nil {
@@ -37,18 +37,6 @@ func upEvery(c *cli.Context) error {
 		}
 		return nil
 	})
-}
-
-func reportMended(c *cli.Context, result host.Result) error {
-	if len(result.Plan) == 0 {
-		return nil
-	}
-	printNotes(c, result)
-	if c.Bool("dry-run") {
-		return printPlan(c.App.Writer, result.Plan)
-	}
-	_, err := fmt.Fprintln(c.App.Writer, mended(result))
-	return err
 }
 
 // mended says in one line what was put right.

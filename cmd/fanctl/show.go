@@ -18,7 +18,7 @@ func showCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 		Usage:        "show the fans that are up, or all of some",
 		UsageText:    "fanctl show [--json]\nfanctl show FAN... [--json]\n\nfanctl show fan-250",
 		Description:  "FAN is a bridge or an overlay; with it, all that is known of the fan is shown.",
-		Flags:        []cli.Flag{jsonFlag()},
+		Flags:        []cli.Flag{&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show all of every fan"}, jsonFlag()},
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			return withHost(func(h *host.Host) error {
@@ -35,7 +35,7 @@ func showCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 				switch {
 				case c.Bool("json"):
 					return showJSON(c.App.Writer, fans)
-				case named:
+				case named || c.Bool("verbose"):
 					return showDetail(c.App.Writer, fans)
 				}
 				return showTable(c.App.Writer, fans)
@@ -47,12 +47,12 @@ func showCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 // showTable prints the columns of the original tools, in their widths: scripts
 // read them.
 func showTable(out io.Writer, fans []host.Status) error {
-	const row = "%-16s %-20s %-20s %s\n"
+	const row = "%-16s %-20s %-20s %s"
 	var text strings.Builder
-	fmt.Fprintf(&text, row, "Bridge", "Underlay", "Overlay", "Flags")
+	fmt.Fprintln(&text, painterOf(out).bold(fmt.Sprintf(row, "Bridge", "Underlay", "Overlay", "Flags")))
 	for _, s := range fans {
 		underlay := fmt.Sprintf("%s/%d", s.Fan.Host, s.Fan.Mapping.Underlay().Bits())
-		fmt.Fprintf(&text, row, s.Fan.Bridge, underlay, s.Fan.Mapping.Overlay(), flags(s))
+		fmt.Fprintf(&text, row+"\n", s.Fan.Bridge, underlay, s.Fan.Mapping.Overlay(), flags(s))
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
@@ -120,21 +120,25 @@ type dhcpJSON struct {
 func showJSON(out io.Writer, fans []host.Status) error {
 	list := []fanJSON{}
 	for _, s := range fans {
-		f := s.Fan
-		j := fanJSON{
-			Bridge: f.Bridge, Underlay: f.Mapping.Underlay().String(), Host: f.Host.String(), Device: f.Device,
-			Overlay: f.Mapping.Overlay().String(), Slice: f.Slice().String(), Address: f.BridgePrefix().String(),
-			Type: f.Type.String(), Datapath: s.Datapath.String(), Tunnel: s.Tunnel, Port: f.Port,
-			MTU: int(f.MTU), NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1), Counters: s.Counters,
-		}
-		if f.Type == fan.VXLAN {
-			j.VNI = fan.VNI(f.Mapping.Overlay())
-		}
-		if f.DHCP {
-			first, last := f.Leases()
-			j.DHCP = &dhcpJSON{first.String(), last.String(), s.Server}
-		}
-		list = append(list, j)
+		list = append(list, jsonOf(s))
 	}
 	return printJSON(out, map[string]any{"fans": list})
+}
+
+func jsonOf(s host.Status) fanJSON {
+	f := s.Fan
+	j := fanJSON{
+		Bridge: f.Bridge, Underlay: f.Mapping.Underlay().String(), Host: f.Host.String(), Device: f.Device,
+		Overlay: f.Mapping.Overlay().String(), Slice: f.Slice().String(), Address: f.BridgePrefix().String(),
+		Type: f.Type.String(), Datapath: s.Datapath.String(), Tunnel: s.Tunnel, Port: f.Port,
+		MTU: int(f.MTU), NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1), Counters: s.Counters,
+	}
+	if f.Type == fan.VXLAN {
+		j.VNI = fan.VNI(f.Mapping.Overlay())
+	}
+	if f.DHCP {
+		first, last := f.Leases()
+		j.DHCP = &dhcpJSON{first.String(), last.String(), s.Server}
+	}
+	return j
 }

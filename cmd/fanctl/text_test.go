@@ -24,9 +24,7 @@ func TestUpSaysWhatTheHostHas(t *testing.T) {
 	for name, p := range map[string]plan.Plan{"up": {{Text: "ip link set fan-250 up"}}, "up-already": nil} {
 		var text strings.Builder
 		for _, s := range statuses(t) {
-			if err := printUp(&text, host.Result{Fan: s.Fan, Plan: p}); err != nil {
-				t.Fatal(err)
-			}
+			text.WriteString(upText(host.Result{Fan: s.Fan, Plan: p}) + "\n")
 		}
 		checkGolden(t, name, text.String())
 	}
@@ -49,7 +47,7 @@ func TestPlanPrintsAsCommands(t *testing.T) {
 func TestPrintingFails(t *testing.T) {
 	list := statuses(t)
 	for name, err := range map[string]error{
-		"plan": printPlan(broken{}, plan.Plan{{Text: "a"}}), "up": printUp(broken{}, host.Result{Fan: list[0].Fan}),
+		"plan":  printPlan(broken{}, plan.Plan{{Text: "a"}}),
 		"table": showTable(broken{}, list), "JSON": showJSON(broken{}, list),
 	} {
 		if !errors.Is(err, syscall.EPIPE) {

@@ -24,38 +24,44 @@ func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 		Flags: append(slices.Concat(networkFlags(), fanFlags()),
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bring up every fan that the list has"}, fileFlag(),
 			&cli.BoolFlag{Name: "every", Aliases: []string{"e"}, Usage: "put every fan right that is up, and say only what was wrong"},
-			waitFlag(), planFlag()),
+			waitFlag(), planFlag(), verboseFlag(), jsonFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
-			switch {
-			case c.Bool("every"):
-				return upEvery(c)
-			case c.Bool("all"):
-				return upList(c)
-			}
-			spec, err := specOf(c)
-			if err != nil {
-				return err
-			}
-			if spec.Off {
-				return nil // a line of a list, switched off
-			}
-			return withHost(func(h *host.Host) error {
-				var wait time.Duration
-				if hookDevice() != "" {
-					wait = hookWait
+			return reported(c, func(r *reporter) error {
+				switch {
+				case c.Bool("every"):
+					return upEvery(c, r)
+				case c.Bool("all"):
+					return upList(c, r)
 				}
-				if err := await(c, h, spec.Underlay, wait); err != nil {
-					return err
-				}
-				result, err := h.Up(spec, c.Bool("dry-run"))
-				if err != nil {
-					return err
-				}
-				return reportUp(c, result)
+				return upOne(c, r)
 			})
 		},
 	}
+}
+
+func upOne(c *cli.Context, r *reporter) error {
+	spec, err := specOf(c)
+	if err != nil {
+		return err
+	}
+	if spec.Off {
+		return nil // a line of a list, switched off
+	}
+	return explaining(c, func(h *host.Host) error {
+		var wait time.Duration
+		if hookDevice() != "" {
+			wait = hookWait
+		}
+		if err := await(c, h, spec.Underlay, wait); err != nil {
+			return err
+		}
+		result, err := h.Up(spec, c.Bool("dry-run"))
+		if err != nil {
+			return err
+		}
+		return r.done(result, upText)
+	})
 }
 
 // fanFlags say what a fan is like.
@@ -72,20 +78,6 @@ func fanFlags() []cli.Flag {
 	}
 }
 
-func reportUp(c *cli.Context, result host.Result) error {
-	printNotes(c, result)
-	if c.Bool("dry-run") {
-		return printPlan(c.App.Writer, result.Plan)
-	}
-	return printUp(c.App.Writer, result)
-}
-
-func printNotes(c *cli.Context, result host.Result) {
-	for _, note := range result.Notes {
-		fmt.Fprintf(c.App.ErrWriter, "fanctl: %s\n", note)
-	}
-}
-
 func printPlan(out io.Writer, p plan.Plan) error {
 	for _, step := range p {
 		if _, err := fmt.Fprintln(out, step); err != nil {
@@ -95,7 +87,8 @@ func printPlan(out io.Writer, p plan.Plan) error {
 	return nil
 }
 
-func printUp(out io.Writer, r host.Result) error {
+// upText says in two lines what exists and what to do next.
+func upText(r host.Result) string {
 	state := "is up"
 	if len(r.Plan) == 0 {
 		state = "was up already"
@@ -104,8 +97,7 @@ func printUp(out io.Writer, r host.Result) error {
 	if r.Was != nil && r.Was.Slice() != r.Fan.Slice() {
 		moved = fmt.Sprintf("%s has moved: %s\nwhat is attached stays so, and needs an address of the new slice\n", r.Fan.Bridge, movedSlice(r))
 	}
-	_, err := fmt.Fprintf(out, "%s%s %s: this host has %s, bridge address %s, MTU %d, by %s over %s\n"+
-		"attach containers to bridge %s; on other hosts run the same command\n",
+	return fmt.Sprintf("%s%s %s: this host has %s, bridge address %s, MTU %d, by %s over %s\n"+
+		"attach containers to bridge %s; on other hosts run the same command",
 		moved, r.Fan.Bridge, state, r.Fan.Slice(), r.Fan.BridgePrefix(), r.Fan.MTU, r.Fan.Type, r.Fan.Device, r.Fan.Bridge)
-	return err
 }

@@ -43,6 +43,14 @@ func (h *Host) Calc(ctx context.Context, words []string, named fan.Spec) ([]Plac
 	if err != nil {
 		return nil, err
 	}
+	places, err := placesFor(ctx, words, fans)
+	for _, p := range places {
+		h.explain([]string{whySlice(p.Mapping, p.Owner.Host)})
+	}
+	return places, err
+}
+
+func placesFor(ctx context.Context, words []string, fans []calcFan) ([]Place, error) {
 	if len(words) == 0 {
 		return hereIn(fans)
 	}

@@ -89,6 +89,7 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	}
 	p = append(dhcp, p...)
 	p = append(p, tunnel.PlanDown(h.handle, f, s, tunnel.Before{Known: up, Clsact: facts.Clsact})...)
+	h.explain(whyDown(f, up, ports, others))
 	last, err := bridge.PlanDown(h.handle, f, ports, others, facts, s)
 	return Result{Fan: f, Plan: append(p, last...)}, err
 }

@@ -24,6 +24,9 @@ type Host struct {
 	handle *netlink.Handle
 	// Observe is told of each step that was done; nil for nobody.
 	Observe plan.Observer
+	// Explain is told why a change is what it is, a sentence at a time, before it is
+	// applied; nil for nobody.
+	Explain func(reason string)
 	// StateDir is where leases are kept; dnsmasq.Dir if empty.
 	StateDir string
 }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/fanctl/fanctl/internal/host"
+)
+
+// reporter tells what a command that changes fans has done: in words as it goes on
+// or, with --json, all of it at the end.
+type reporter struct {
+	c *cli.Context
+
+	Fans   []changeJSON `json:"fans"`
+	Errors []string     `json:"errors"`
+}
+
+// changeJSON is a change as --json prints it; its fields are a promise to scripts.
+type changeJSON struct {
+	fanJSON
+	Was    *wasJSON `json:"was"`   // null if the fan was not up
+	Steps  []string `json:"steps"` // what was done, or would be with --dry-run
+	DryRun bool     `json:"dry_run"`
+	Notes  []string `json:"notes"`
+}
+
+type wasJSON struct {
+	Host   string `json:"host"`
+	Device string `json:"device"`
+	Slice  string `json:"slice"`
+	MTU    int    `json:"mtu"`
+}
+
+// reported runs a command that changes fans.
+func reported(c *cli.Context, do func(*reporter) error) error {
+	r := &reporter{c: c, Fans: []changeJSON{}, Errors: []string{}}
+	err := do(r)
+	if !c.Bool("json") {
+		return err
+	}
+	var told reportedError
+	if err != nil && !errors.As(err, &told) {
+		r.Errors = append(r.Errors, oneLine(err))
+	}
+	if failed := printJSON(c.App.Writer, r); err == nil {
+		return failed
+	}
+	return err
+}
+
+// done tells of a change, which words says in words.
+func (r *reporter) done(result host.Result, words func(host.Result) string) error {
+	if r.c.Bool("json") {
+		r.Fans = append(r.Fans, changeOf(result, r.c.Bool("dry-run")))
+		return nil
+	}
+	paint := painterOf(r.c.App.ErrWriter)
+	for _, note := range result.Notes {
+		fmt.Fprintf(r.c.App.ErrWriter, "%s %s\n", paint.yellow("fanctl:"), note)
+	}
+	if r.c.Bool("dry-run") {
+		return printPlan(r.c.App.Writer, result.Plan)
+	}
+	_, err := fmt.Fprintln(r.c.App.Writer, words(result))
+	return err
+}
+
+// failed tells of an error that does not end the command.
+func (r *reporter) failed(err error) {
+	printError(r.c.App.ErrWriter, err)
+	r.Errors = append(r.Errors, oneLine(err))
+}
+
+func changeOf(r host.Result, dryRun bool) changeJSON {
+	c := changeJSON{
+		fanJSON: jsonOf(host.Status{Fan: r.Fan, Datapath: r.Datapath, Tunnel: r.Fan.Tunnel(r.Datapath)}),
+		Steps:   []string{}, DryRun: dryRun, Notes: append([]string{}, r.Notes...),
+	}
+	for _, step := range r.Plan {
+		c.Steps = append(c.Steps, step.String())
+	}
+	if r.Was != nil {
+		c.Was = &wasJSON{r.Was.Host.String(), r.Was.Device, r.Was.Slice().String(), int(r.Was.MTU)}
+	}
+	return c
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/host"
+	"github.com/fanctl/fanctl/internal/plan"
+)
+
+// command is a command line's context with the flags that are set.
+func command(t *testing.T, out, errOut *bytes.Buffer, set ...string) *cli.Context {
+	t.Helper()
+	flags := flag.NewFlagSet("up", flag.ContinueOnError)
+	for _, f := range []cli.Flag{jsonFlag(), planFlag(), verboseFlag()} {
+		if err := f.Apply(flags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := flags.Parse(set); err != nil {
+		t.Fatal(err)
+	}
+	return cli.NewContext(newApp(out, errOut), flags, nil)
+}
+
+// change is a fan that has moved, with two steps.
+func change(t *testing.T) host.Result {
+	t.Helper()
+	f := statuses(t)[0].Fan
+	was := f
+	was.Host, was.Device = netip.MustParseAddr("10.0.0.44"), "eth1"
+	return host.Result{Fan: f, Datapath: fan.EBPF, Was: &was, Notes: []string{"mind the gap"},
+		Plan: plan.Plan{{Text: "ip link set fan-250 up"}, {Text: "iptables -N A\niptables -N B"}}}
+}
+
+func TestReportInWords(t *testing.T) {
+	var out, errOut bytes.Buffer
+	err := reported(command(t, &out, &errOut), func(r *reporter) error {
+		r.failed(errors.New("the other one\nfailed"))
+		return r.done(change(t), func(host.Result) string { return "done" })
+	})
+	if err != nil || out.String() != "done\n" || errOut.String() != "fanctl: the other one; failed\nfanctl: mind the gap\n" {
+		t.Errorf("%v, out %q, errors %q", err, out.String(), errOut.String())
+	}
+}
+
+func TestReportAsJSON(t *testing.T) {
+	for name, test := range map[string]struct {
+		set []string
+		do  func(*reporter) error
+		err string
+	}{
+		"report-json":        {[]string{"--json"}, func(r *reporter) error { return r.done(change(t), upText) }, ""},
+		"report-none-json":   {[]string{"--json"}, func(*reporter) error { return nil }, ""},
+		"report-failed-json": {[]string{"--json", "--dry-run"}, func(*reporter) error { return errors.New("a\nb") }, "a\nb"},
+		"report-each-json": {[]string{"--json", "--dry-run"}, func(r *reporter) error {
+			r.failed(errors.New("this one"))
+			return errors.Join(r.done(change(t), upText), reportedError{errors.New("this one")})
+		}, "this one"},
+	} {
+		var out, errOut bytes.Buffer
+		err := reported(command(t, &out, &errOut, test.set...), test.do)
+		if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
+			t.Errorf("%s: error %v, want %q", name, err, test.err)
+		}
+		checkGolden(t, name, out.String())
+	}
+}
+
+// What was done shows step by step, and the next observer can still make it fail.
+func TestTellSteps(t *testing.T) {
+	var out bytes.Buffer
+	p := change(t).Plan
+	for i := range p {
+		p[i].Do = func() error { return nil }
+	}
+	if err := p.Apply(tellSteps(&out, nil)); err != nil {
+		t.Error(err)
+	}
+	const want = "+ ip link set fan-250 up\n+ iptables -N A\n+ iptables -N B\n"
+	if out.String() != want {
+		t.Errorf("told is\n%s\nwant\n%s", out.String(), want)
+	}
+	fault := errors.New("a fault")
+	if err := p.Apply(tellSteps(&out, func(int, plan.Step) error { return fault })); !errors.Is(err, fault) {
+		t.Errorf("error %v, want the next observer's", err)
+	}
+}
+
+func TestPaint(t *testing.T) {
+	if got := painter(true).bold("a") + painter(true).red("b") + painter(true).yellow("c"); strings.ReplaceAll(got, "\x1b", "E") != "E[1maE[0mE[31mbE[0mE[33mcE[0m" {
+		t.Errorf("painted is %q", got)
+	}
+	if got := painter(false).bold("a"); got != "a" {
+		t.Errorf("not painted is %q", got)
+	}
+	if painterOf(&bytes.Buffer{}) {
+		t.Error("what goes into a buffer is painted")
+	}
+}

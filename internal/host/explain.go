@@ -1,0 +1,94 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/fanctl/fanctl/bridge"
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/tunnel"
+)
+
+// explain tells why, one sentence a reason, to who asked for it.
+func (h *Host) explain(reasons []string) {
+	if h.Explain == nil {
+		return
+	}
+	for _, reason := range reasons {
+		h.Explain(reason)
+	}
+}
+
+// whyUp says how what was not asked for in so many words was chosen.
+func whyUp(r fan.Spec, result Result, s kernel.State) []string {
+	f := result.Fan
+	reasons := []string{
+		fmt.Sprintf("underlay %s is %s: this host has %s on %s", r.Underlay, f.Mapping.Underlay(), f.Host, f.Device),
+		whySlice(f.Mapping, f.Host),
+		whyMTU(f, s),
+	}
+	if f.Type == fan.IPIP {
+		reasons = append(reasons, whyDatapath(r, result, s))
+	}
+	if f.NAT {
+		reasons = append(reasons, fmt.Sprintf("to the world packets go by %s, with its address", strings.Join(waysOut(f, s), " or ")))
+	}
+	if result.Was == nil {
+		return append(reasons, fmt.Sprintf("no fan of overlay %s is up", f.Mapping.Overlay()))
+	}
+	return append(reasons, fmt.Sprintf("%s is up, as the alias of its bridge says; %d steps bring it to what is wanted", f.Bridge, len(result.Plan)))
+}
+
+// whySlice shows the bits: those of the overlay's prefix, then those in which hosts
+// differ.
+func whySlice(m fan.Mapping, host netip.Addr) string {
+	slice, _ := m.Slice(host)
+	o, u := m.Overlay(), m.Underlay()
+	return fmt.Sprintf("slice %s: the %d bits of overlay %s, then the %d bits in which hosts of %s differ, from %s",
+		slice, o.Bits(), o, 32-u.Bits(), u, host)
+}
+
+func whyMTU(f fan.Fan, s kernel.State) string {
+	l, _ := s.Link(f.Device)
+	if f.FixedMTU {
+		return fmt.Sprintf("MTU %d as asked for; %s would leave %d", f.MTU, f.Device, f.Type.MTU(fan.MTU(l.MTU)))
+	}
+	return fmt.Sprintf("MTU %d: the %d of %s less the %d bytes that %s puts before a packet", f.MTU, l.MTU, f.Device, f.Type.Overhead(), f.Type)
+}
+
+func whyDatapath(r fan.Spec, result Result, s kernel.State) string {
+	text := fmt.Sprintf("datapath %s: ", result.Datapath)
+	_, built := tunnel.BuiltAs(result.Fan, s)
+	switch {
+	case r.Datapath != fan.Auto:
+		return text + "as asked for"
+	case built:
+		return text + "the fan is up that way"
+	case result.Datapath == fan.Device:
+		return text + "the kernel has the ipip device"
+	case otherExternalIPIP(s) != "":
+		return text + otherExternalIPIP(s) + " is the one ipip device with metadata that a host can have"
+	}
+	return text + "the kernel has no ipip device"
+}
+
+// whyDown says what is taken down and what stays.
+func whyDown(f fan.Fan, up bool, ports []string, others []bridge.Other) []string {
+	reasons := []string{fmt.Sprintf("%s is up, as the alias of its bridge says", f.Bridge)}
+	if !up {
+		reasons[0] = fmt.Sprintf("%s is not up; what an interrupted run may have left is looked for", f.Bridge)
+	}
+	if len(ports) > 0 {
+		reasons = append(reasons, fmt.Sprintf("%s: attached to %s, and detached by force", strings.Join(ports, ", "), f.Bridge))
+	}
+	if len(others) == 0 {
+		return append(reasons, "no other fan is up: the host gets back what fans have changed")
+	}
+	var names []string
+	for _, o := range others {
+		names = append(names, o.Fan.Bridge)
+	}
+	return append(reasons, "what fans share stays for "+strings.Join(names, ", "))
+}
