@@ -19,6 +19,7 @@ type Spec struct {
 	MTU      MTU      // from the underlay device if 0
 	Datapath Datapath // chosen if Auto
 	Off      bool     // stays down: a line of a file that is switched off
+	Debug    bool     // is only looked at: what it would be is told
 	Auto     bool     // one of a list; no word says so
 	DHCP     bool     // hand out addresses to containers
 	Reserve  uint8    // addresses of the slice that the bridge gets; 1 if 0
@@ -49,6 +50,7 @@ func Options() []Option {
 		{"host-reserve", true, func(s *Spec, v string) (err error) { s.Reserve, err = ParseReserve(v); return err }},
 		{"disable", false, func(s *Spec, _ string) error { s.Off = true; return nil }},
 		{"off", false, func(s *Spec, _ string) error { s.Off = true; return nil }},
+		{"debug", false, func(s *Spec, _ string) error { s.Debug = true; return nil }},
 		{"enable", false, func(*Spec, string) error { return nil }},
 	}
 }
@@ -113,6 +115,7 @@ func (s Spec) Words() []string {
 		{"dhcp", "", s.DHCP},
 		{"host-reserve", strconv.Itoa(int(s.Reserve)), s.Reserve != 0},
 		{"disable", "", s.Off},
+		{"debug", "", s.Debug},
 	} {
 		switch {
 		case o.given && o.value != "":

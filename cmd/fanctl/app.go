@@ -64,7 +64,12 @@ type reportedError struct{ error }
 func (e reportedError) Unwrap() error { return e.error }
 
 func newApp(out, errOut io.Writer) *cli.App {
-	usage := func(_ *cli.Context, err error, _ bool) error { return fan.Usagef("%v; see fanctl help", err) }
+	usage := func(_ *cli.Context, err error, _ bool) error {
+		if option, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
+			return fan.Usagef("option --%s is not known; see fanctl help", strings.TrimLeft(option, "-"))
+		}
+		return fan.Usagef("%v; see fanctl help", err)
+	}
 	app := &cli.App{
 		Name:  "fanctl",
 		Usage: "overlay networking for containers with no database, no consensus and no control plane",

@@ -59,6 +59,9 @@ func upEntry(c *cli.Context, r *reporter, h *host.Host, entry ifupdown.Entry) er
 		return entry.Err
 	}
 	spec := entry.Spec
+	if spec.Debug {
+		return fmt.Errorf("%s:%d: %w", c.String("file"), entry.Line, errDebug)
+	}
 	spec.Auto = true
 	device := hookDevice()
 	var wait time.Duration

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,6 +14,9 @@ import (
 	"github.com/fanctl/fanctl/internal/plan"
 )
 
+// errDebug keeps a fan with the word debug from counting as up.
+var errDebug = errors.New("debug: nothing was done; leave the word out to bring the fan up")
+
 func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:  "up",
@@ -24,7 +28,11 @@ func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 		Flags: append(slices.Concat(networkFlags(), fanFlags()),
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bring up every fan that the list has"}, fileFlag(),
 			&cli.BoolFlag{Name: "every", Aliases: []string{"e"}, Usage: "put every fan right that is up, and say only what was wrong"},
-			waitFlag(), planFlag(), verboseFlag(), jsonFlag()),
+			waitFlag(),
+			&cli.BoolFlag{Name: "enable", Usage: "bring it up, as always; a word of lists"},
+			&cli.BoolFlag{Name: "disable", Aliases: []string{"off"}, Usage: "do nothing; a word of lists"},
+			&cli.BoolFlag{Name: "debug", Usage: "show what would be done and why, do nothing, and fail"},
+			planFlag(), verboseFlag(), jsonFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			return reported(c, func(r *reporter) error {
@@ -48,6 +56,9 @@ func upOne(c *cli.Context, r *reporter) error {
 	if spec.Off {
 		return nil // a line of a list, switched off
 	}
+	if spec.Debug {
+		return debugUp(c, spec)
+	}
 	return explaining(c, func(h *host.Host) error {
 		var wait time.Duration
 		if hookDevice() != "" {
@@ -61,6 +72,22 @@ func upOne(c *cli.Context, r *reporter) error {
 			return err
 		}
 		return r.done(result, upText)
+	})
+}
+
+// debugUp does what the word of 2015 did: it shows what it would do, does nothing, and
+// that is a failure.
+func debugUp(c *cli.Context, spec fan.Spec) error {
+	return withHost(func(h *host.Host) error {
+		h.Explain = func(reason string) { fmt.Fprintf(c.App.Writer, "# %s\n", reason) }
+		result, err := h.Up(spec, true)
+		if err != nil {
+			return err
+		}
+		if err := printPlan(c.App.Writer, result.Plan); err != nil {
+			return err
+		}
+		return errDebug
 	})
 }
 
