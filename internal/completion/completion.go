@@ -66,7 +66,7 @@ func Complete(app *cli.App, words []string, source Source) []Candidate {
 			list = names(app.Commands)
 		}
 	default:
-		if list = source(s.Line); len(list) == 0 && word == "" && !s.onlyWords {
+		if list = source(s.Line); len(list) == 0 && word == "" && s.Command != "" && !s.onlyWords {
 			list = s.options()
 		}
 	}
