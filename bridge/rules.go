@@ -18,6 +18,11 @@ const (
 	chainRaw     = "FAN-PREROUTING"
 )
 
+// IsOwnChain says whether a chain is ours.
+func IsOwnChain(chain string) bool {
+	return slices.Contains([]string{chainForward, chainInput, chainNAT, chainRaw}, chain)
+}
+
 // jumps lead to our chains. DOCKER-USER is Docker's chain for other people's
 // rules: Docker never empties it and takes it as it finds it, so it is made
 // before Docker starts. In POSTROUTING we must be before Docker's MASQUERADE, and

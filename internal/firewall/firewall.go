@@ -19,6 +19,7 @@ package firewall
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -82,6 +83,19 @@ func Look() (Tables, error) {
 	}
 	out, err := call("", "iptables-save")
 	return Tables{Chains: parse(out), Native: native}, err
+}
+
+// Translation returns the first rule of a chain that is not ours by which packets that
+// are passed on get another source, as iptables-save prints it, or "".
+func (t Tables) Translation(ours func(chain string) bool) string {
+	for _, chain := range slices.Sorted(maps.Keys(t.Chains["nat"])) {
+		for _, spec := range t.Chains["nat"][chain].Rules {
+			if !ours(chain) && (leadsTo(spec, "MASQUERADE") || leadsTo(spec, "SNAT")) {
+				return "-A " + chain + " " + spec
+			}
+		}
+	}
+	return ""
 }
 
 // builtin says whether a chain is one of the kernel's.

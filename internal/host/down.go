@@ -9,7 +9,6 @@ import (
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/firewall"
 	"github.com/fanctl/fanctl/internal/kernel"
-	"github.com/fanctl/fanctl/internal/plan"
 	"github.com/fanctl/fanctl/tunnel"
 )
 
@@ -79,10 +78,16 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 		return Result{}, &InUseError{f.Bridge, ports}
 	}
 	others := othersThan(f, s)
-	p, err := planRulesAway(f, others, facts)
+	tables, err := firewall.Look() // an error where iptables has gone: the kernel may still have the rules
 	if err != nil {
 		return Result{}, err
 	}
+	result := Result{Fan: f}
+	if who := forwarder(f, s, tables); who != "" && facts.ForwardingOff && len(others) == 0 {
+		facts.ForwardingOff = false
+		result.Notes = append(result.Notes, fmt.Sprintf("this host goes on forwarding packets (ip_forward=1): %s came to need it while %s was up", who, f.Bridge))
+	}
+	p := bridge.PlanRules(f, others, facts, tables)
 	dhcp, err := h.planDHCPDown(f)
 	if err != nil {
 		return Result{}, err
@@ -91,17 +96,25 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	p = append(p, tunnel.PlanDown(h.handle, f, s, tunnel.Before{Known: up, Clsact: facts.Clsact})...)
 	h.explain(whyDown(f, up, ports, others))
 	last, err := bridge.PlanDown(h.handle, f, ports, others, facts, s)
-	return Result{Fan: f, Plan: append(p, last...)}, err
+	result.Plan = append(p, last...)
+	return result, err
 }
 
-// planRulesAway is an error where iptables has gone: the kernel may still have
-// the rules.
-func planRulesAway(f fan.Fan, others []bridge.Other, facts bridge.Facts) (plan.Plan, error) {
-	tables, err := firewall.Look()
-	if err != nil {
-		return nil, err
+// forwarder returns what began to forward packets while the fan was up, or "": a
+// bridge with an address that is younger than the fan's, such as those of Docker and
+// LXD, or somebody else's NAT. They turn on what they find off, and would not notice
+// that it goes off again.
+func forwarder(f fan.Fan, s kernel.State, tables firewall.Tables) string {
+	own, _ := s.Link(f.Bridge)
+	for _, a := range s.Addresses {
+		if l, ok := s.LinkAt(a.Link); ok && l.Kind == "bridge" && l.Index > own.Index && own.Index != 0 {
+			return l.Name
+		}
 	}
-	return bridge.PlanRules(f, others, facts, tables), nil
+	if rule := tables.Translation(bridge.IsOwnChain); rule != "" {
+		return "the rule " + rule
+	}
+	return ""
 }
 
 // target finds the fan that is meant: the one that is up, or else what a fan of

@@ -2,10 +2,13 @@ package host
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/firewall"
+	"github.com/fanctl/fanctl/internal/kernel"
 )
 
 // Down finds the fan by its overlay, and what else was said must not contradict.
@@ -66,6 +69,43 @@ func TestSomePeerIsNotThisHost(t *testing.T) {
 		f.Host = netip.MustParseAddr(host)
 		if got := somePeer(f).String(); got != want {
 			t.Errorf("the peer of %s is %s, want %s", host, got, want)
+		}
+	}
+}
+
+// Whoever began to forward packets while the fan was up is found, and nobody else.
+func TestForwarder(t *testing.T) {
+	f := fanOf(t, "fan-250", ipipAlias)
+	s := withFan(t, plain(), "fan-250", ipipAlias) // docker0 is older
+	nat := func(chain, spec string) firewall.Tables {
+		return firewall.Tables{Chains: map[string]map[string]firewall.Chain{"nat": {chain: {Rules: []string{spec}}}}}
+	}
+	younger := s
+	last := s.Links[len(s.Links)-1].Index
+	younger.Links = append(slices.Clone(s.Links), kernel.Link{Name: "lxdbr0", Kind: "bridge", Index: last + 1}, kernel.Link{Name: "br9", Kind: "bridge", Index: last + 2},
+		kernel.Link{Name: "veth9", Kind: "veth", Index: last + 3})
+	address := kernel.Address{Prefix: netip.MustParsePrefix("10.7.0.1/24"), Link: last + 3}
+	plugged := younger
+	plugged.Addresses = append(slices.Clone(s.Addresses), address)
+	address.Link = last + 1
+	younger.Addresses = append(slices.Clone(s.Addresses), address)
+	for name, test := range map[string]struct {
+		s      kernel.State
+		tables firewall.Tables
+		want   string
+	}{
+		"what was there before":           {s, firewall.Tables{}, ""},
+		"a younger bridge":                {younger, firewall.Tables{}, "lxdbr0"},
+		"one without an address":          {plugged, firewall.Tables{}, ""},
+		"the fan has gone":                {plain(), firewall.Tables{}, ""},
+		"the fan's own NAT":               {s, nat("FAN-POSTROUTING", "-s 250.0.45.0/24 ! -o fan-250 -j MASQUERADE"), ""},
+		"Docker's NAT":                    {s, nat("POSTROUTING", "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"), "the rule -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"},
+		"somebody's NAT to one address":   {s, nat("MINE", "-s 10.9.0.0/16 -j SNAT --to-source 10.0.0.45"), "the rule -A MINE -s 10.9.0.0/16 -j SNAT --to-source 10.0.0.45"},
+		"rules that translate no source":  {s, nat("PREROUTING", "-p tcp -j DNAT --to-destination 10.9.0.2"), ""},
+		"a table of packets that pass by": {s, firewall.Tables{Chains: map[string]map[string]firewall.Chain{"filter": {"FORWARD": {Rules: []string{"-j MASQUERADE"}}}}}, ""},
+	} {
+		if got := forwarder(f, test.s, test.tables); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
 }
