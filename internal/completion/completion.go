@@ -135,7 +135,8 @@ func (s *state) options() []Candidate {
 	var list []Candidate
 	for _, f := range s.flags {
 		o, ok := optionFrom(f)
-		if _, given := s.Given[f.Names()[0]]; !ok || given {
+		_, given := s.Given[f.Names()[0]]
+		if visible, can := f.(cli.VisibleFlag); !ok || given || can && !visible.IsVisible() {
 			continue
 		}
 		for _, name := range o.names {

@@ -8,7 +8,8 @@ import (
 )
 
 func program() *cli.App {
-	flags := []cli.Flag{&cli.StringFlag{Name: "net", Aliases: []string{"n"}, Usage: "the `NET`"}, &cli.BoolFlag{Name: "dry"}, &cli.StringFlag{Name: "file"}}
+	flags := []cli.Flag{&cli.StringFlag{Name: "net", Aliases: []string{"n"}, Usage: "the `NET`"}, &cli.BoolFlag{Name: "dry"}, &cli.StringFlag{Name: "file"},
+		&cli.BoolFlag{Name: "old", Hidden: true}}
 	return &cli.App{Name: "demo", Commands: []*cli.Command{
 		{Name: "up", Usage: "bring up", Flags: flags},
 		{Name: "more", Aliases: []string{"m"}, Subcommands: []*cli.Command{{Name: "less", Flags: flags[:1]}, {Name: "odd"}}},

@@ -124,7 +124,7 @@ func lines() map[string]string {
 		"fanctl config ":          "list show set delete",
 		"fanctl config set --dat": "--datapath",
 		"fanctl up --t":           "--type",
-		"fanctl up --no-nat --d":  "--dhcp --datapath --dry-run",
+		"fanctl up --dhcp --d":    "--datapath --debug --disable --dry-run",
 		"fanctl up --type ":       "ipip vxlan",
 		"fanctl up --type=v":      "--type=vxlan",
 		"fanctl up --datapath=":   "--datapath=auto --datapath=device --datapath=ebpf",
