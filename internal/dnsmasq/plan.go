@@ -1,6 +1,7 @@
 package dnsmasq
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ func Plan(c Config, running []Process) (plan.Plan, error) {
 	}
 	return append(p, plan.Step{
 		Text: "dnsmasq " + strings.Join(args, " "),
-		Do:   func() error { return Start(program, args) },
+		Do:   func() error { return c.start(program) },
 		Undo: func() error {
 			started, err := Find(c.Fan.Bridge)
 			if err != nil {
@@ -42,6 +43,31 @@ func Plan(c Config, running []Process) (plan.Plan, error) {
 			return nil
 		},
 	}), nil
+}
+
+// start runs dnsmasq. A server that has the host's addresses one by one may take the
+// bridge's as soon as it is there, which could not be seen before; names are that
+// server's then. What dnsmasq has begun to keep goes with a failure.
+func (c Config) start(program string) error {
+	fresh := !exists(c.Leases)
+	err := Start(program, c.Args())
+	if err != nil && !c.NoDNS {
+		if taken, lookErr := anyTaken(c.Fan.BridgeAddr().As4()); taken && lookErr == nil {
+			c.NoDNS = true
+			err = Start(program, c.Args())
+		}
+	}
+	if err != nil && fresh {
+		return errors.Join(err, removeIfThere(c.Leases))
+	}
+	return err
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func exists(path string) bool {

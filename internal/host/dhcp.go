@@ -11,7 +11,11 @@ import (
 
 // planDHCP adds to a fan's plan what its DHCP takes. It comes last, when the bridge
 // has its address.
-func (h *Host) planDHCP(r *Result) error {
+//
+// A running dnsmasq that leaves names to another server goes on doing so when a fan
+// is mended: that server may only be starting again, and could not if it found its
+// port taken.
+func (h *Host) planDHCP(r *Result, mending bool) error {
 	if !r.Fan.DHCP {
 		p, err := h.planDHCPDown(r.Fan)
 		r.Plan = append(p, r.Plan...)
@@ -22,7 +26,14 @@ func (h *Host) planDHCP(r *Result) error {
 	if err != nil {
 		return err
 	}
-	if c.NoDNS, err = dnsmasq.OtherServer(r.Fan, running); err != nil {
+	if len(running) == 0 {
+		if err := checkDHCPPort(r.Fan); err != nil {
+			return err
+		}
+	}
+	if mending && dnsmasq.LeavesDNS(running) {
+		c.NoDNS = true
+	} else if c.NoDNS, err = dnsmasq.OtherServer(r.Fan, running); err != nil {
 		return err
 	}
 	if c.NoDNS {
@@ -34,6 +45,19 @@ func (h *Host) planDHCP(r *Result) error {
 	p, err := dnsmasq.Plan(c, running)
 	r.Plan = append(r.Plan, p...)
 	return err
+}
+
+// checkDHCPPort returns an error if another server keeps dnsmasq from starting.
+func checkDHCPPort(f fan.Fan) error {
+	taken, err := dnsmasq.OtherDHCP()
+	if err != nil || !taken {
+		return err
+	}
+	who, found := udpUser(67)
+	if !found {
+		who = "another server"
+	}
+	return fmt.Errorf("DHCP of %s: port 67 of all interfaces is taken by %s; bind that to its own (dnsmasq: bind-dynamic, and interface=), or leave --dhcp out", f.Bridge, who)
 }
 
 // planDHCPDown ends the DHCP of a fan. Where no leases are kept there was none.

@@ -1,12 +1,6 @@
 package host
 
-import (
-	"sync"
-
-	"github.com/fanctl/fanctl/fan"
-	"github.com/fanctl/fanctl/internal/firewall"
-	"github.com/fanctl/fanctl/internal/kernel"
-)
+import "github.com/fanctl/fanctl/fan"
 
 // mendError says which fan could not be put right. It is not the error that it
 // tells of: nobody has asked for anything, so that it is never bad input.
@@ -47,21 +41,9 @@ func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
 }
 
 func (h *Host) mend(f fan.Fan, now seen, dryRun bool) (Result, error) {
-	result, err := h.planUp(f.SpecAmong(locals(now.State)), now.State, now.tables)
+	result, err := h.planUp(f.SpecAmong(locals(now.State)), now, true)
 	if err != nil || dryRun {
 		return result, err
 	}
 	return result, result.Plan.Apply(h.Observe)
-}
-
-// seen is what a look at the host has found; the tables are read once, by the
-// first who needs them.
-type seen struct {
-	kernel.State
-	tables func() (firewall.Tables, error)
-}
-
-func (h *Host) look() (seen, error) {
-	s, err := kernel.Look(h.handle)
-	return seen{s, sync.OnceValues(firewall.Look)}, err
 }

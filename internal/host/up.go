@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/fanctl/fanctl/bridge"
 	"github.com/fanctl/fanctl/fan"
@@ -28,11 +29,11 @@ type Result struct {
 func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 	var result Result
 	err := locked(func() (err error) {
-		s, err := kernel.Look(h.handle)
+		now, err := h.look()
 		if err != nil {
 			return err
 		}
-		if result, err = h.planUp(r, s, firewall.Look); err != nil || dryRun {
+		if result, err = h.planUp(r, now, false); err != nil || dryRun {
 			return err
 		}
 		return result.Plan.Apply(h.Observe)
@@ -40,9 +41,20 @@ func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 	return result, err
 }
 
-// planUp asks for the tables last: they cost a process, and what is wrong before
-// needs none.
-func (h *Host) planUp(r fan.Spec, s kernel.State, look func() (firewall.Tables, error)) (Result, error) {
+// seen is what a look at the host has found. The tables are read when the first one
+// needs them: they cost a process, and most of what is wrong is wrong before.
+type seen struct {
+	kernel.State
+	tables func() (firewall.Tables, error)
+}
+
+func (h *Host) look() (seen, error) {
+	s, err := kernel.Look(h.handle)
+	return seen{s, sync.OnceValues(firewall.Look)}, err
+}
+
+func (h *Host) planUp(r fan.Spec, now seen, mending bool) (Result, error) {
+	s := now.State
 	f, err := resolve(r, s)
 	if err != nil {
 		return Result{}, err
@@ -54,7 +66,7 @@ func (h *Host) planUp(r fan.Spec, s kernel.State, look func() (firewall.Tables, 
 	if was != nil {
 		f.Auto = was.Auto // a fan stays with its list, or without one
 	}
-	tables, err := look()
+	tables, err := now.tables()
 	if err != nil {
 		return Result{}, err
 	}
@@ -75,7 +87,9 @@ func (h *Host) planUp(r fan.Spec, s kernel.State, look func() (firewall.Tables, 
 		return Result{}, err
 	}
 	result.Plan = append(result.Plan, more...)
-	return result, h.planDHCP(&result)
+	err = h.planDHCP(&result, mending)
+	h.explain(whyUp(r, result, s))
+	return result, err
 }
 
 // upBefore returns the fan of the same overlay that is up, or nil.
