@@ -19,9 +19,9 @@ case $1 in
 deconfig) ip link set $interface up ;;
 bound|renew)
 	ip addr replace $ip/$mask dev $interface
-	ip link set $interface mtu $mtu
+	ip link set $interface mtu ${mtu:-1500}
 	ip route replace default via $router dev $interface
-	echo $ip $mask $mtu $router $dns >$LEASE ;;
+	echo $ip $mask ${mtu:-0} $router $dns >$LEASE ;;
 esac
 `
 
