@@ -77,6 +77,7 @@ func Plan(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables) (pl
 
 func diff(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables, now host) (plan.Plan, error) {
 	f := w.Fan
+	now.forwarding.Translating = now.forwarding.ForwardingOff && tables.Translation(IsOwnChain) != ""
 	fill, made := firewall.Plan(rules(w), tables, notOthers(f, othersIn(s, f.Bridge)))
 	facts := factsOf(f, s, now.forwarding).merge(Facts{Tables: made})
 	alias, err := facts.alias(f)

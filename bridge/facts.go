@@ -25,6 +25,9 @@ type Facts struct {
 	// RedirectsOff says that the host took no ICMP redirects although it
 	// forwarded no packets; the kernel writes that setting too.
 	RedirectsOff bool
+	// Translating says that somebody's rules translated sources although the host
+	// forwarded no packets, so that such rules say nothing of who needs it.
+	Translating bool
 	// Tables names the tables and base chains of nftables that the fan's rules
 	// brought into being, as firewall.Plan returns them.
 	Tables []string
@@ -38,6 +41,7 @@ const (
 	wordForwarding   = "fwd"
 	wordForwardingOn = "fwdon"
 	wordRedirects    = "redir"
+	wordTranslating  = "snat"
 	wordTables       = "tables"
 	wordClsact       = "clsact"
 	separator        = "/"
@@ -53,13 +57,13 @@ func FactsFrom(extra map[string]string) Facts {
 	}
 	return Facts{
 		ForwardingOff: extra[wordForwarding] == "0", ForwardingOn: list(wordForwardingOn),
-		RedirectsOff: extra[wordRedirects] == "0",
+		RedirectsOff: extra[wordRedirects] == "0", Translating: extra[wordTranslating] == "1",
 		Tables:       list(wordTables), Clsact: list(wordClsact),
 	}
 }
 
 func (f Facts) empty() bool {
-	return !f.ForwardingOff && !f.RedirectsOff && len(f.ForwardingOn)+len(f.Tables)+len(f.Clsact) == 0
+	return !f.ForwardingOff && !f.RedirectsOff && !f.Translating && len(f.ForwardingOn)+len(f.Tables)+len(f.Clsact) == 0
 }
 
 func (f Facts) words() map[string]string {
@@ -69,6 +73,9 @@ func (f Facts) words() map[string]string {
 	}
 	if f.RedirectsOff {
 		m[wordRedirects] = "0"
+	}
+	if f.Translating {
+		m[wordTranslating] = "1"
 	}
 	for word, list := range map[string][]string{wordForwardingOn: f.ForwardingOn, wordTables: f.Tables, wordClsact: f.Clsact} {
 		if len(list) > 0 {
@@ -103,7 +110,7 @@ func (f Facts) merge(g Facts) Facts {
 	}
 	return Facts{
 		ForwardingOff: f.ForwardingOff || g.ForwardingOff, ForwardingOn: union(f.ForwardingOn, g.ForwardingOn),
-		RedirectsOff: f.RedirectsOff || g.RedirectsOff,
+		RedirectsOff: f.RedirectsOff || g.RedirectsOff, Translating: f.Translating || g.Translating,
 		Tables:       union(f.Tables, g.Tables), Clsact: union(f.Clsact, g.Clsact),
 	}
 }

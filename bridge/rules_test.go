@@ -146,7 +146,8 @@ func TestNotOthers(t *testing.T) {
 
 func TestFactsRoundTrip(t *testing.T) {
 	tests := map[string]Facts{
-		"nothing": {},
+		"all off and translating": {ForwardingOff: true, RedirectsOff: true, Translating: true},
+		"nothing":                 {},
 		"all": {ForwardingOff: true, ForwardingOn: []string{"default", "eth1.5", "a,b=c"}, RedirectsOff: true,
 			Tables: []string{"filter", "nat.POSTROUTING"}, Clsact: []string{"eth0"}},
 	}
@@ -168,12 +169,13 @@ func TestFactsRoundTrip(t *testing.T) {
 }
 
 func TestAliasFits(t *testing.T) {
-	many := Facts{ForwardingOff: true, RedirectsOff: true, Tables: []string{"filter", "nat", "raw"}, Clsact: []string{"enp0s31f6np0v10"}}
+	many := Facts{ForwardingOff: true, RedirectsOff: true, Translating: true, Tables: []string{"filter", "nat", "raw"}, Clsact: []string{"enp0s31f6np0v10"}}
 	for range 40 {
 		many.ForwardingOn = append(many.ForwardingOn, "enp0s31f6np0v11")
 	}
 	longest := sampleFan(t, func(f *fan.Fan) {
 		f.Device, f.MTU, f.FixedMTU, f.NAT, f.Datapath = "enp0s31f6np0v10", 65515, true, false, fan.Device
+		f.Auto, f.DHCP, f.Reserve = true, true, 126
 	})
 	alias, err := many.alias(longest)
 	if err != nil || len(alias) > 255 {

@@ -83,7 +83,7 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{Fan: f}
-	if who := forwarder(f, s, tables); who != "" && facts.ForwardingOff && len(others) == 0 {
+	if who := forwarder(f, facts, s, tables); who != "" && facts.ForwardingOff && len(others) == 0 {
 		facts.ForwardingOff = false
 		result.Notes = append(result.Notes, fmt.Sprintf("this host goes on forwarding packets (ip_forward=1): %s came to need it while %s was up", who, f.Bridge))
 	}
@@ -104,14 +104,14 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 // bridge with an address that is younger than the fan's, such as those of Docker and
 // LXD, or somebody else's NAT. They turn on what they find off, and would not notice
 // that it goes off again.
-func forwarder(f fan.Fan, s kernel.State, tables firewall.Tables) string {
+func forwarder(f fan.Fan, facts bridge.Facts, s kernel.State, tables firewall.Tables) string {
 	own, _ := s.Link(f.Bridge)
 	for _, a := range s.Addresses {
 		if l, ok := s.LinkAt(a.Link); ok && l.Kind == "bridge" && l.Index > own.Index && own.Index != 0 {
 			return l.Name
 		}
 	}
-	if rule := tables.Translation(bridge.IsOwnChain); rule != "" {
+	if rule := tables.Translation(bridge.IsOwnChain); rule != "" && !facts.Translating {
 		return "the rule " + rule
 	}
 	return ""

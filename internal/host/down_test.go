@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fanctl/fanctl/bridge"
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/firewall"
 	"github.com/fanctl/fanctl/internal/kernel"
@@ -93,18 +94,21 @@ func TestForwarder(t *testing.T) {
 		s      kernel.State
 		tables firewall.Tables
 		want   string
+		was    bridge.Facts
 	}{
-		"what was there before":           {s, firewall.Tables{}, ""},
-		"a younger bridge":                {younger, firewall.Tables{}, "lxdbr0"},
-		"one without an address":          {plugged, firewall.Tables{}, ""},
-		"the fan has gone":                {plain(), firewall.Tables{}, ""},
-		"the fan's own NAT":               {s, nat("FAN-POSTROUTING", "-s 250.0.45.0/24 ! -o fan-250 -j MASQUERADE"), ""},
-		"Docker's NAT":                    {s, nat("POSTROUTING", "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"), "the rule -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"},
-		"somebody's NAT to one address":   {s, nat("MINE", "-s 10.9.0.0/16 -j SNAT --to-source 10.0.0.45"), "the rule -A MINE -s 10.9.0.0/16 -j SNAT --to-source 10.0.0.45"},
-		"rules that translate no source":  {s, nat("PREROUTING", "-p tcp -j DNAT --to-destination 10.9.0.2"), ""},
-		"a table of packets that pass by": {s, firewall.Tables{Chains: map[string]map[string]firewall.Chain{"filter": {"FORWARD": {Rules: []string{"-j MASQUERADE"}}}}}, ""},
+		"what was there before":           {s, firewall.Tables{}, "", bridge.Facts{}},
+		"a younger bridge":                {younger, firewall.Tables{}, "lxdbr0", bridge.Facts{}},
+		"one without an address":          {plugged, firewall.Tables{}, "", bridge.Facts{}},
+		"the fan has gone":                {plain(), firewall.Tables{}, "", bridge.Facts{}},
+		"the fan's own NAT":               {s, nat("FAN-POSTROUTING", "-s 250.0.45.0/24 ! -o fan-250 -j MASQUERADE"), "", bridge.Facts{}},
+		"Docker's NAT":                    {s, nat("POSTROUTING", "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"), "the rule -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", bridge.Facts{}},
+		"somebody's NAT to one address":   {s, nat("MINE", "-s 10.9.0.0/16 -j SNAT --to-source 10.0.0.45"), "the rule -A MINE -s 10.9.0.0/16 -j SNAT --to-source 10.0.0.45", bridge.Facts{}},
+		"rules that translate no source":  {s, nat("PREROUTING", "-p tcp -j DNAT --to-destination 10.9.0.2"), "", bridge.Facts{}},
+		"a table of packets that pass by": {s, firewall.Tables{Chains: map[string]map[string]firewall.Chain{"filter": {"FORWARD": {Rules: []string{"-j MASQUERADE"}}}}}, "", bridge.Facts{}},
+		"NAT that was there before":       {s, nat("POSTROUTING", "-s 10.9.0.0/16 -j MASQUERADE"), "", bridge.Facts{Translating: true}},
+		"NAT before, a bridge since":      {younger, nat("POSTROUTING", "-s 10.9.0.0/16 -j MASQUERADE"), "lxdbr0", bridge.Facts{Translating: true}},
 	} {
-		if got := forwarder(f, test.s, test.tables); got != test.want {
+		if got := forwarder(f, test.was, test.s, test.tables); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
