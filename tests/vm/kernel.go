@@ -99,6 +99,10 @@ func download(ctx context.Context, cache, name, version string, k kernel) (err e
 	if _, err := run(ctx, "", "dpkg-deb", "-x", packages[0], root); err != nil {
 		return err
 	}
+	// Since trixie packages name the folder that /lib is a link to.
+	if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	if _, err := run(ctx, "", "depmod", "-b", root, k.release); err != nil {
 		return err
 	}
