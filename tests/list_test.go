@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,18 +77,36 @@ func isShown(t *testing.T, h *bed.Host, wanted ...string) {
 	}
 }
 
-// One that is in use stays, is named, and keeps no other from going.
+// One that is in use stays, is named, and keeps no other from going; unless that is
+// forced.
 func TestListInUse(t *testing.T) {
-	b := bed.New(t, bed.Options{NoIPv6: true})
-	h := b.Hosts[0]
-	h.MustFanctl(t, "up", "-u", "eth0", "-o", "240")
-	h.MustFanctl(t, "up", "-u", "eth0", "-o", "250")
-	h.IP(t, "link add guest type veth peer name far", "link set guest master fan-240")
-	r := h.Fanctl("down", "-e")
-	if r.Code != 1 || strings.Count(r.Stderr, "\n") != 1 || !strings.Contains(r.Stderr, "fan-240") || !strings.Contains(r.Stderr, "guest") {
-		t.Errorf("down -e with a fan in use: %s", r)
+	for _, option := range []string{"-a", "-e"} {
+		t.Run(option, func(t *testing.T) {
+			b := bed.New(t, bed.Options{NoIPv6: true})
+			h := b.Hosts[0]
+			file := filepath.Join(t.TempDir(), "fan")
+			if err := os.WriteFile(file, []byte("eth0 240\neth0 249 --type vxlan\neth0 250\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			h.MustFanctl(t, "up", "-a", "--file", file)
+			for n, fan := range []string{"fan-240", "fan-249"} {
+				h.IP(t, fmt.Sprintf("link add guest%d type veth peer name far%d", n, n), fmt.Sprintf("link set guest%d master %s", n, fan))
+			}
+			inUse := []string{"fan-240 type=ipip auto", "fan-249 type=vxlan auto"}
+			for range 2 {
+				r := h.Fanctl("down", option)
+				lines := strings.SplitAfter(r.Stderr, "\n")
+				if r.Code != 1 || len(lines) != 3 || !oneLine(lines[0], "fan-240", "guest0", "--force") || !oneLine(lines[1], "fan-249", "guest1", "--force") {
+					t.Errorf("down %s with fans in use: %s", option, r)
+				}
+				isShown(t, h, inUse...)
+				nothingToMend(t, h)
+			}
+			h.MustFanctl(t, "down", option, "--force")
+			isShown(t, h)
+			if left := h.Must(t, "ip", "-o", "link", "show"); strings.Contains(left, " master ") || !strings.Contains(left, "guest1") {
+				t.Errorf("down %s --force detaches what is somebody else's: %s", option, left)
+			}
+		})
 	}
-	isShown(t, h, "fan-240 type=ipip")
-	h.MustFanctl(t, "down", "-e", "--force")
-	isShown(t, h)
 }
