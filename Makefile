@@ -75,7 +75,7 @@ check-generated: generate ## fail if the committed eBPF objects are not what the
 	git diff --exit-code -- tunnel/bpf
 
 deps: ## install the Debian packages that the tests use (root)
-	bash tests/deps.sh iproute2 iptables nftables iperf3 iputils-ping busybox-static procps ifupdown dnsmasq-base man-db mandoc bash bash-completion zsh fish
+	bash tests/deps.sh iproute2 iptables nftables iperf3 iputils-ping busybox-static procps ifupdown dnsmasq-base firewalld ufw dbus man-db mandoc bash bash-completion zsh fish
 
 deps-vm:
 	bash tests/deps.sh qemu-system-x86 busybox-static iproute2 iptables nftables iperf3 iputils-ping kmod
