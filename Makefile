@@ -8,6 +8,7 @@ export VERSION ?= $(shell sh ifupdown/package/version.sh)
 export SOURCE_DATE_EPOCH ?= $(shell sh ifupdown/package/version.sh date)
 LDFLAGS = -s -w -X main.version=$(VERSION)
 PROGRAM ?= bin/fanctl
+DIST ?= dist
 LINT_VERSION := v2.15.0
 STATICCHECK_VERSION := v0.8.2
 FUZZTIME ?= 30s
@@ -15,7 +16,7 @@ KERNEL ?= 6.1
 BENCH ?= -beds 1 -rounds 3 -seconds 0.3 -state=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build program install deb rpm release demo test test-unit test-vm bench bench-vm fuzz lint generate check-generated deps deps-vm deps-generate clean
+.PHONY: help build program install deb rpm release demo test test-unit test-vm test-install bench bench-vm fuzz lint generate check-generated deps deps-vm deps-install deps-generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,23 +27,23 @@ program:
 	$(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(PROGRAM) ./cmd/fanctl
 
 install: build ## install bin/fanctl, units, manuals and completion; DESTDIR: below that folder
-	sh ifupdown/package/stage.sh bin/fanctl '$(or $(DESTDIR),/)'
+	sh ifupdown/package/stage.sh $(PROGRAM) '$(or $(DESTDIR),/)'
 
 deb: build ## make a Debian package of bin/fanctl, in dist
-	@mkdir -p dist
-	@bash ifupdown/package/package.sh deb bin/fanctl $$($(GO) env GOARCH) dist
+	@mkdir -p $(DIST)
+	@bash ifupdown/package/package.sh deb $(PROGRAM) $$($(GO) env GOARCH) $(DIST)
 
 rpm: build ## make an RPM package of bin/fanctl, in dist
-	@mkdir -p dist
-	@bash ifupdown/package/package.sh rpm bin/fanctl $$($(GO) env GOARCH) dist
+	@mkdir -p $(DIST)
+	@bash ifupdown/package/package.sh rpm $(PROGRAM) $$($(GO) env GOARCH) $(DIST)
 
 release: ## make programs and Debian packages for every processor and their checksums, in dist; the same bytes each time
-	bash ifupdown/package/release.sh dist
+	bash ifupdown/package/release.sh $(DIST)
 
 demo: deps build ## two hosts in network namespaces, a fan, ping and iperf3 between containers (root)
 	bash tests/demo/demo.sh bin/fanctl
 
-test: deps ## all tests but those in VMs (root)
+test: deps ## all tests but those in VMs and of packages (root)
 	$(GO) vet ./...
 	$(GO) test -timeout 25m $(TESTFLAGS) ./...
 
@@ -51,6 +52,9 @@ test-unit: ## the tests that need neither root nor Debian packages
 
 test-vm: deps deps-vm ## the whole-program tests on a Debian kernel with the ipip device, under QEMU; KERNEL=6.1 RUN=Reach PATHS='ipip by device,vxlan'
 	KERNEL=$(KERNEL) RUN='$(RUN)' PATHS='$(PATHS)' $(GO) test -tags vm -count 1 -v -timeout 40m ./tests/vm
+
+test-install: deps deps-install ## the packages in a fresh Debian and under systemd, a release built twice (root)
+	$(GO) test -tags install -count 1 -timeout 40m $(TESTFLAGS) ./tests/install
 
 bench-vm: deps deps-vm ## the benchmarks there, a nanosecond being an instruction; BENCH: their flags
 	KERNEL=$(KERNEL) BENCH='$(BENCH)' $(GO) test -tags vm -count 1 -v -timeout 40m -run TestBench ./tests/vm
@@ -64,9 +68,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s)
 
 lint: ## gofmt, go vet, staticcheck and golangci-lint
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags vm ./tests/vm/...
-	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) -tags vm ./...
-	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) run --build-tags vm ./...
+	$(GO) vet ./... && $(GO) vet -tags vm,install ./tests/vm/... ./tests/install/...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) -tags vm,install ./...
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) run --build-tags vm,install ./...
 
 generate: deps-generate ## compile the eBPF programs (clang 14)
 	$(GO) generate ./tunnel/bpf
@@ -79,6 +83,9 @@ deps: ## install the Debian packages that the tests use (root)
 
 deps-vm:
 	bash tests/deps.sh qemu-system-x86 busybox-static iproute2 iptables nftables iperf3 iputils-ping kmod
+
+deps-install:
+	bash tests/deps.sh mmdebstrap make git iproute2 rpm
 
 deps-generate:
 	bash tests/deps.sh clang-14 llvm-14 libbpf-dev linux-libc-dev

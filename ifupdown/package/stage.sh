@@ -24,16 +24,12 @@ put networkd.network /usr/lib/systemd/network/10-fanctl.network
 put udev.link /usr/lib/systemd/network/10-fanctl.link
 put copyright /usr/share/doc/fanctl/copyright
 put $source/README.md /usr/share/doc/fanctl/README.md
-for page in $source/docs/man/*.[0-9]; do
-	[ -e "$page" ] || continue
+for page in "$source"/docs/man/*.[0-9]; do
 	to_page=$to/usr/share/man/man${page##*.}/$(basename "$page").gz
 	install -d -m 755 "$(dirname "$to_page")"
 	gzip -9n <"$page" >"$to_page"
 	chmod 644 "$to_page"
 done
-completion=$source/docs/completion
-if [ -d $completion ]; then
-	put $completion/fanctl.bash /usr/share/bash-completion/completions/fanctl
-	put $completion/fanctl.zsh /usr/share/zsh/vendor-completions/_fanctl
-	put $completion/fanctl.fish /usr/share/fish/vendor_completions.d/fanctl.fish
-fi
+put $source/docs/completion/fanctl.bash /usr/share/bash-completion/completions/fanctl
+put $source/docs/completion/fanctl.zsh /usr/share/zsh/vendor-completions/_fanctl
+put $source/docs/completion/fanctl.fish /usr/share/fish/vendor_completions.d/fanctl.fish
