@@ -33,6 +33,13 @@ func shell(script string) func(t *testing.T, f fan) {
 	}
 }
 
+// detach takes all programs away from a device, however they are attached.
+func detach(t *testing.T, h *bed.Host, device string) {
+	t.Helper()
+	h.DetachPrograms(t, device)
+	h.Must(t, "sh", "-c", "tc qdisc del dev "+device+" clsact 2>/dev/null || true")
+}
+
 func withRoute(script string) func(t *testing.T, f fan) {
 	return func(t *testing.T, f fan) {
 		t.Helper()
@@ -59,12 +66,8 @@ done`)),
 			withRoute("ip link set wan0 down; ip link set wan0 name eth0; ip link set eth0 up")}},
 		{name: "underlay's MTU smaller and as before", steps: []func(*testing.T, fan){
 			shell("ip link set eth0 mtu 1400"), shell("ip link set eth0 mtu 1500")}},
-		{name: "programs of the NIC detached", steps: []func(*testing.T, fan){func(t *testing.T, f fan) {
-			if n := f.host.DetachPrograms(t, "eth0"); n == 0 {
-				shell("tc qdisc del dev eth0 clsact 2>/dev/null || true")(t, f)
-			}
-		}}, harmless: true},
-		one("filters of the tunnel removed", shell("tc qdisc del dev TUNNEL clsact")),
+		{name: "programs of the NIC detached", steps: []func(*testing.T, fan){func(t *testing.T, f fan) { detach(t, f.host, "eth0") }}, harmless: true},
+		one("programs of the tunnel detached", func(t *testing.T, f fan) { detach(t, f.host, f.host.ShowOf(t, f.net.Bridge).Tunnel) }),
 		one("tunnel deleted", shell("ip link del TUNNEL")),
 		one("tunnel set down", shell("ip link set TUNNEL down")),
 		one("port taken out of the bridge", shell("ip link set PORT nomaster")),
