@@ -13,7 +13,7 @@ import (
 
 // up -e keeps what a fan was asked to be, whatever that was, and all fans of a host
 // at once.
-func TestMendKeepsOptions(t *testing.T) {
+func TestMendKeepsDHCPAndOptions(t *testing.T) {
 	b := bed.New(t, bed.Options{NoIPv6: true})
 	h := b.Hosts[0]
 	state := []string{"FANCTL_STATE=" + filepath.Join(t.TempDir(), "state")}

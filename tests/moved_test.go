@@ -16,7 +16,7 @@ import (
 // talk to another host's: up of a hook, or up -e of a timer, moves the fan with its
 // rules, addresses and tunnel, and leaves containers attached. Those that get an
 // address of the new slice go on.
-func TestMovedUnderLoad(t *testing.T) {
+func TestDHCPMovesUnderLoad(t *testing.T) {
 	eachPath(t, func(t *testing.T, p path) {
 		for _, command := range []string{"up -e", "up"} {
 			t.Run(command, func(t *testing.T) { movedUnderLoad(t, p, command) })
