@@ -58,7 +58,7 @@ func FactsFrom(extra map[string]string) Facts {
 	return Facts{
 		ForwardingOff: extra[wordForwarding] == "0", ForwardingOn: list(wordForwardingOn),
 		RedirectsOff: extra[wordRedirects] == "0", Translating: extra[wordTranslating] == "1",
-		Tables:       list(wordTables), Clsact: list(wordClsact),
+		Tables: list(wordTables), Clsact: list(wordClsact),
 	}
 }
 
@@ -111,7 +111,7 @@ func (f Facts) merge(g Facts) Facts {
 	return Facts{
 		ForwardingOff: f.ForwardingOff || g.ForwardingOff, ForwardingOn: union(f.ForwardingOn, g.ForwardingOn),
 		RedirectsOff: f.RedirectsOff || g.RedirectsOff, Translating: f.Translating || g.Translating,
-		Tables:       union(f.Tables, g.Tables), Clsact: union(f.Clsact, g.Clsact),
+		Tables: union(f.Tables, g.Tables), Clsact: union(f.Clsact, g.Clsact),
 	}
 }
 
