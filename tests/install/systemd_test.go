@@ -159,26 +159,28 @@ func TestDropIns(t *testing.T) {
 		macs[device] = m.MAC(t, device).String()
 	}
 	m.must(t, "udevadm", "settle")
-	// As those have it who manage whatever comes up.
-	m.write(t, "/etc/systemd/network/90-all.network", "[Match]\nName=f*\n[Network]\nDHCP=ipv4\n")
-	m.must(t, "systemctl", "start", "systemd-networkd.service")
 	m.must(t, "systemctl", "unmask", "NetworkManager.service")
 	m.must(t, "systemctl", "start", "NetworkManager.service")
-	if !eventually(func() bool { return strings.Contains(m.run("nmcli", "-t", "general").Stdout, "connected") }) {
+	if !eventually(func() bool { return strings.Contains(m.run("nmcli", "-t", "-g", "STATE", "general").Stdout, "connected") }) {
 		t.Fatalf("NetworkManager does not come up: %s", m.run("nmcli", "general"))
+	}
+	for _, device := range devices {
+		if got := m.must(t, "nmcli", "-t", "-g", "GENERAL.STATE", "device", "show", device); !strings.Contains(got, "unmanaged") {
+			t.Errorf("NetworkManager says that %s is %s", device, got)
+		}
 	}
 	if config := m.must(t, "NetworkManager", "--print-config"); !strings.Contains(config, "[device-fanctl]") {
 		t.Errorf("NetworkManager's configuration is %s", config)
 	}
+	// As those have it who manage whatever comes up.
+	m.write(t, "/etc/systemd/network/90-all.network", "[Match]\nName=f*\n[Network]\nDHCP=ipv4\n")
+	m.must(t, "systemctl", "start", "systemd-networkd.service")
 	for _, device := range devices {
 		if got := m.must(t, "udevadm", "info", "--query=property", "--property=ID_NET_LINK_FILE", "--value", "/sys/class/net/"+device); got != "/usr/lib/systemd/network/10-fanctl.link\n" {
 			t.Errorf("udevd takes %s for %s", got, device)
 		}
 		if got := m.must(t, "networkctl", "list", "--no-legend", device); !strings.Contains(got, "unmanaged") {
 			t.Errorf("systemd-networkd: %s", got)
-		}
-		if got := m.must(t, "nmcli", "-t", "-g", "GENERAL.STATE", "device", "show", device); !strings.Contains(got, "unmanaged") {
-			t.Errorf("NetworkManager says that %s is %s", device, got)
 		}
 		if now := m.MAC(t, device).String(); now != macs[device] {
 			t.Errorf("the hardware address of %s was %s and is %s", device, macs[device], now)
