@@ -161,7 +161,9 @@ func TestDropIns(t *testing.T) {
 	m.must(t, "udevadm", "settle")
 	m.must(t, "systemctl", "unmask", "NetworkManager.service")
 	m.must(t, "systemctl", "start", "NetworkManager.service")
-	if !eventually(func() bool { return strings.Contains(m.run("nmcli", "-t", "-g", "STATE", "general").Stdout, "connected") }) {
+	if !eventually(func() bool {
+		return strings.Contains(m.run("nmcli", "-t", "-g", "STATE", "general").Stdout, "connected")
+	}) {
 		t.Fatalf("NetworkManager does not come up: %s", m.run("nmcli", "general"))
 	}
 	for _, device := range devices {
