@@ -16,7 +16,15 @@ func (b *bed) timeCommands(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "\nms, median of", times)
+	var nothing []float64
+	for range times {
+		took, err := timed(host, "true")
+		if err != nil {
+			return err
+		}
+		nothing = append(nothing, took)
+	}
+	fmt.Fprintf(out, "\nms, median of %d; a program that does nothing takes %.1f\n", times, mid(nothing))
 	for _, how := range []string{"--type ipip --datapath ebpf", "--type vxlan"} {
 		var up, again, show []float64
 		for range times {
