@@ -65,12 +65,36 @@ func (f Fan) Spec() Spec {
 	return s
 }
 
-// SpecAmong is Spec on a host that may have got another address: without the
-// fan's it means the one address inside the underlay.
-func (f Fan) SpecAmong(locals []Local) Spec {
+// SpecAmong is Spec on a host that may have got another address. It is the fan's own
+// wherever the host has that, or else the one address inside the underlay that the
+// fan's device has. That of another device is meant only where there is no device of
+// that name any more, because it was renamed or replaced: a fan must not leave a device
+// that was asked for because its address is away for a moment. hasDevice says whether
+// there is one. Errors are ErrUsage.
+func (f Fan) SpecAmong(locals []Local, hasDevice bool) (Spec, error) {
 	s := f.Spec()
-	if _, err := s.Underlay.find(locals, ""); err != nil {
-		s.Underlay.Addr = f.Mapping.Underlay().Addr()
+	network := f.Mapping.Underlay()
+	if _, err := s.Underlay.find(locals, ""); err == nil {
+		return s, nil
 	}
-	return s
+	if !hasDevice {
+		s.Underlay.Addr = network.Addr()
+		return s, nil
+	}
+	var here []Local
+	for _, l := range insideOf(network, locals) {
+		if l.Device == f.Device {
+			here = append(here, l)
+		}
+	}
+	switch len(here) {
+	case 1:
+		s.Underlay.Addr = here[0].Prefix.Addr()
+		return s, nil
+	case 0:
+		return s, NotYetf("device %s has no address inside underlay %s, where the fan has %s; this host's addresses are %s (to move the fan, run up with one of them)",
+			f.Device, network, f.Host, list(locals))
+	}
+	return s, Usagef("device %s has several addresses inside underlay %s, and not the fan's %s: %s; run up with the one to use, such as -u %s/%d",
+		f.Device, network, f.Host, list(here), here[0].Prefix.Addr(), network.Bits())
 }

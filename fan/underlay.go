@@ -104,12 +104,7 @@ func (u UnderlaySpec) find(locals []Local, defaultDevice string) (Local, error) 
 	if network.Addr() != u.Addr {
 		return u.exact(network, locals)
 	}
-	var inside []Local
-	for _, l := range locals {
-		if network.Contains(l.Prefix.Addr()) && !l.Loopback && l.Prefix.Bits() < 32 {
-			inside = append(inside, l)
-		}
-	}
+	inside := insideOf(network, locals)
 	switch len(inside) {
 	case 1:
 		return inside[0], nil
@@ -118,6 +113,18 @@ func (u UnderlaySpec) find(locals []Local, defaultDevice string) (Local, error) 
 	}
 	return Local{}, Usagef("underlay %s: this host has several addresses inside: %s; name the one to use, such as %s/%d",
 		u, list(inside), inside[0].Prefix.Addr(), u.Bits)
+}
+
+// insideOf returns the addresses in a network that can be a host's there: loopback
+// devices and addresses with a mask of /32 aside, which are virtual.
+func insideOf(network netip.Prefix, locals []Local) []Local {
+	var inside []Local
+	for _, l := range locals {
+		if network.Contains(l.Prefix.Addr()) && !l.Loopback && l.Prefix.Bits() < 32 {
+			inside = append(inside, l)
+		}
+	}
+	return inside
 }
 
 // exact finds an address that was named.

@@ -121,3 +121,42 @@ func TestMendBesideUp(t *testing.T) {
 		}
 	})
 }
+
+// A fan of a device whose address is away for a moment waits for it, although another
+// device has an address inside the underlay.
+func TestMendStaysOnItsDevice(t *testing.T) {
+	b := bed.New(t, bed.Options{NoIPv6: true})
+	h := b.Hosts[0]
+	h.MustFanctl(t, "up", "-u", "eth0/16", "-o", "250")
+	h.IP(t, "link add wlan0 type veth peer name air0", "link set wlan0 up", "link set air0 up", "addr add 10.0.0.77/16 dev wlan0 noprefixroute")
+	h.IP(t, fmt.Sprintf("addr del %s/16 dev eth0", h.Addr))
+	away := h.Settled(t)
+	for range 2 {
+		r := h.Fanctl("up", "-e")
+		if r.Code != 1 || r.Stdout != "" || strings.Count(r.Stderr, "\n") != 1 {
+			t.Errorf("up -e: %s; want exit code 1 and one line", r)
+		}
+		for _, word := range []string{"fan-250: ", "eth0", "10.0.0.0/16", h.Addr.String(), "10.0.0.77/16 on wlan0"} {
+			if !strings.Contains(r.Stderr, word) {
+				t.Errorf("%q does not name %s", r.Stderr, word)
+			}
+		}
+	}
+	if difference := h.Becomes(t, away); difference != "" {
+		t.Errorf("without the address: %s", difference)
+	}
+	h.IP(t, fmt.Sprintf("addr add %s/16 brd + dev eth0", h.Addr))
+	h.DefaultRoute(t)
+	mend(t, h)
+	nothingToMend(t, h)
+	if f := h.ShowOf(t, "fan-250"); f.Device != "eth0" || f.Host != h.Addr.String() {
+		t.Errorf("in the end there is %+v", f)
+	}
+
+	h.IP(t, "link set eth0 down", "link set eth0 name wan0", "addr flush dev wan0")
+	said, _ := mend(t, h)
+	if !strings.Contains(said, "was eth0 and is wlan0") || !strings.Contains(said, "250.0.77.0/24") {
+		t.Errorf("without a device of that name up -e says %q", said)
+	}
+	nothingToMend(t, h)
+}

@@ -13,8 +13,8 @@ func (e mendError) Error() string { return e.bridge + ": " + e.err.Error() }
 
 // Mend puts right, one after the other, the fans that are up, and reports each; it
 // goes on past failures and returns the last. A fan is to be as its alias says, at
-// the address that it had or, if the host has that no more, at the one address that
-// it has inside the underlay.
+// the address that it had or, if the host has that no more, at the one that its device
+// has inside the underlay (fan.SpecAmong).
 func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
 	return locked(func() error {
 		now, err := h.look()
@@ -41,7 +41,12 @@ func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
 }
 
 func (h *Host) mend(f fan.Fan, now seen, dryRun bool) (Result, error) {
-	result, err := h.planUp(f.SpecAmong(locals(now.State)), now, true)
+	_, hasDevice := now.Link(f.Device)
+	spec, err := f.SpecAmong(locals(now.State), hasDevice)
+	if err != nil {
+		return Result{Fan: f}, err
+	}
+	result, err := h.planUp(spec, now, true)
 	if err != nil || dryRun {
 		return result, err
 	}
