@@ -131,7 +131,7 @@ func withHost(do func(*host.Host) error) error {
 		return err
 	}
 	defer h.Close()
-	h.StateDir = os.Getenv("FANCTL_STATE")
+	h.StateDir = os.Getenv("FANCTL_STATE") // of the whole-program tests: they have leases of their own
 	if h.Observe, err = faultsFromEnvironment(); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func TestPlan(t *testing.T) {
 		"with other words":  {[]Process{other}, "kill mkdir dnsmasq"},
 		"two, one as it is": {[]Process{as, other}, "kill kill mkdir dnsmasq"},
 	} {
-		p, err := Plan(c, test.running)
+		p, err := Plan(c, nil, test.running)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,6 +71,50 @@ func TestPlan(t *testing.T) {
 		if got := strings.Join(words, " "); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
+	}
+}
+
+// A process that is ended is started again, to undo it, only with what the fan before
+// says of it: somebody else may have given it a script to run.
+func TestUndoRunsNoStrangersWords(t *testing.T) {
+	c := sampleConfig(t)
+	c.Leases = filepath.Join(t.TempDir(), "leases")
+	before := c
+	before.Fan.MTU = 1400
+	alone := before
+	alone.NoDNS = true
+	evil := append(slices.Clone(before.Args()), "--conf-script=/tmp/evil")
+	for name, test := range map[string]struct {
+		before *Config
+		args   []string
+		undone bool
+	}{
+		"the fan's own":              {&before, before.Args(), true},
+		"its own without DNS":        {&before, alone.Args(), true},
+		"a stranger's":               {&before, evil, false},
+		"another fan's":              {&before, c.Args(), false},
+		"nobody knows of what":       {nil, before.Args(), false},
+		"a stranger's, nobody knows": {nil, evil, false},
+	} {
+		p := PlanStop(test.before, []Process{{PID: 1 << 22, Bridge: "fan-250", Args: test.args}})
+		if undone := p[0].Undo != nil; len(p) != 1 || undone != test.undone {
+			t.Errorf("%s: it is started again: %t, want %t", name, undone, test.undone)
+		}
+		if strings.Contains(p[0].Text, "evil") {
+			t.Errorf("%s: %s", name, p[0].Text)
+		}
+	}
+}
+
+func TestUserOf(t *testing.T) {
+	if uid, err := userOf(os.Getpid()); err != nil || int(uid) != os.Getuid() {
+		t.Errorf("this process is of user %d, %v", uid, err)
+	}
+	if _, err := userOf(1 << 22); err == nil {
+		t.Error("a process that is not there has a user")
+	}
+	if root, nobody := idOf("root"), idOf("nobody"); root != 0 || nobody == 0 {
+		t.Errorf("root is %d, nobody %d", root, nobody)
 	}
 }
 

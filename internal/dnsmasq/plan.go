@@ -12,8 +12,9 @@ import (
 )
 
 // Plan returns the steps that bring the dnsmasq of a bridge from those that run to
-// the one that is wanted.
-func Plan(c Config, running []Process) (plan.Plan, error) {
+// the one that is wanted. before is what ran before as far as that is known from
+// elsewhere than the processes; nil for nothing.
+func Plan(c Config, before *Config, running []Process) (plan.Plan, error) {
 	args := c.Args()
 	if len(running) == 1 && slices.Equal(running[0].Args, args) {
 		return nil, nil
@@ -22,7 +23,7 @@ func Plan(c Config, running []Process) (plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := planStop(program, running)
+	p := planStop(program, before, running)
 	if dir := filepath.Dir(c.Leases); !exists(dir) {
 		p = append(p, plan.Step{Text: "mkdir -p " + dir, Do: func() error { return os.MkdirAll(dir, 0o755) },
 			Undo: func() error { return os.Remove(dir) }})
@@ -75,21 +76,27 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// PlanStop returns the steps that end processes.
-func PlanStop(running []Process) plan.Plan {
+// PlanStop returns the steps that end processes, of which before is said to be one.
+func PlanStop(before *Config, running []Process) plan.Plan {
 	program, err := Program()
 	if err != nil {
 		program = "" // it has been uninstalled while it ran: then an undo can't start it
 	}
-	return planStop(program, running)
+	return planStop(program, before, running)
 }
 
-func planStop(program string, running []Process) plan.Plan {
+// planStop starts again, to undo it, only what the fan before says that it was: the
+// arguments of a process are whoever's who has started it, and dnsmasq runs scripts.
+func planStop(program string, before *Config, running []Process) plan.Plan {
 	var p plan.Plan
 	for _, r := range running {
-		step := plan.Step{Text: fmt.Sprintf("kill %d # dnsmasq %s", r.PID, r.Args[0]), Do: func() error { return Stop(r) }}
-		if program != "" {
-			step.Undo = func() error { return Start(program, r.Args) }
+		step := plan.Step{Text: fmt.Sprintf("kill %d # dnsmasq %s", r.PID, marker(r.Bridge)), Do: func() error { return Stop(r) }}
+		if program != "" && before != nil {
+			was := *before
+			was.NoDNS = slices.Contains(r.Args, noDNS)
+			if slices.Equal(was.Args(), r.Args) {
+				step.Undo = func() error { return Start(program, was.Args()) }
+			}
 		}
 		p = append(p, step)
 	}

@@ -18,13 +18,17 @@ import (
 
 // Process is a running dnsmasq of a bridge.
 type Process struct {
-	PID  int
-	Args []string // without the program
+	PID    int
+	Bridge string
+	Args   []string // without the program; whoever started it chose them
 }
 
 // Find returns the dnsmasq processes of a bridge in the caller's network
-// namespace: a bridge of that name in another one is somebody else's.
+// namespace: a bridge of that name in another one is somebody else's. So is a process
+// of another user than those that ours run as; who can act as one of these can still
+// pretend, so nothing that a process says of itself is ever run.
 func Find(bridge string) ([]Process, error) {
+	users := []uint32{0, idOf(RunAs())}
 	own, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("find dnsmasq of %s: %w", bridge, err)
@@ -43,11 +47,45 @@ func Find(bridge string) ([]Process, error) {
 		if len(args) < 2 || filepath.Base(args[0]) != "dnsmasq" || args[1] != marker(bridge) {
 			continue
 		}
+		if uid, err := userOf(pid); err != nil || !slices.Contains(users, uid) {
+			continue
+		}
 		if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil && ns == own {
-			list = append(list, Process{pid, args[1:]})
+			list = append(list, Process{pid, bridge, args[1:]})
 		}
 	}
 	return list, nil
+}
+
+// userOf returns the real user of a process. The owner of its folder in /proc is root
+// for every process that can't be traced.
+func userOf(pid int) (uint32, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if ids, found := strings.CutPrefix(line, "Uid:"); found {
+			if words := strings.Fields(ids); len(words) > 0 {
+				uid, err := strconv.ParseUint(words[0], 10, 32)
+				return uint32(uid), err
+			}
+		}
+	}
+	return 0, fmt.Errorf("process %d: no user in its status", pid)
+}
+
+// idOf returns a user's number; root's if there is no such user.
+func idOf(name string) uint32 {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(uid)
 }
 
 // commandLine is empty for a process that has ended, and for a zombie.

@@ -17,11 +17,11 @@ import (
 // port taken.
 func (h *Host) planDHCP(r *Result, mending bool) error {
 	if !r.Fan.DHCP {
-		p, err := h.planDHCPDown(r.Fan)
+		p, err := h.planDHCPDown(r.Fan, r.Was)
 		r.Plan = append(p, r.Plan...)
 		return err
 	}
-	c := dnsmasq.Config{Fan: r.Fan, Leases: h.leaseFile(r.Fan), User: dnsmasq.RunAs()}
+	c := h.dhcpConfig(r.Fan)
 	running, err := dnsmasq.Find(r.Fan.Bridge)
 	if err != nil {
 		return err
@@ -42,9 +42,22 @@ func (h *Host) planDHCP(r *Result, mending bool) error {
 	if note := dnsmasq.CheckLeases(c.Leases); note != "" {
 		r.Notes = append(r.Notes, note)
 	}
-	p, err := dnsmasq.Plan(c, running)
+	p, err := dnsmasq.Plan(c, h.dhcpBefore(r.Was), running)
 	r.Plan = append(r.Plan, p...)
 	return err
+}
+
+func (h *Host) dhcpConfig(f fan.Fan) dnsmasq.Config {
+	return dnsmasq.Config{Fan: f, Leases: h.leaseFile(f), User: dnsmasq.RunAs()}
+}
+
+// dhcpBefore returns what dnsmasq did for a fan that was up, nil for nothing.
+func (h *Host) dhcpBefore(was *fan.Fan) *dnsmasq.Config {
+	if was == nil || !was.DHCP {
+		return nil
+	}
+	c := h.dhcpConfig(*was)
+	return &c
 }
 
 // checkDHCPPort returns an error if another server keeps dnsmasq from starting.
@@ -60,13 +73,15 @@ func checkDHCPPort(f fan.Fan) error {
 	return fmt.Errorf("DHCP of %s: port 67 of all interfaces is taken by %s; bind that to its own (dnsmasq: bind-dynamic, and interface=), or leave --dhcp out", f.Bridge, who)
 }
 
-// planDHCPDown ends the DHCP of a fan. Where no leases are kept there was none.
-func (h *Host) planDHCPDown(f fan.Fan) (plan.Plan, error) {
-	if _, err := os.Stat(h.leaseFile(f)); err != nil && !f.DHCP {
+// planDHCPDown ends the DHCP of a fan. Where no leases are kept and what was up had
+// none, there is none.
+func (h *Host) planDHCPDown(f fan.Fan, was *fan.Fan) (plan.Plan, error) {
+	before := h.dhcpBefore(was)
+	if _, err := os.Stat(h.leaseFile(f)); err != nil && before == nil {
 		return nil, nil
 	}
 	running, err := dnsmasq.Find(f.Bridge)
-	return dnsmasq.PlanStop(running), err
+	return dnsmasq.PlanStop(before, running), err
 }
 
 func (h *Host) leaseFile(f fan.Fan) string {

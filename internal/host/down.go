@@ -34,7 +34,7 @@ type DownRequest struct {
 // error. With dryRun it only plans.
 func (h *Host) Down(r DownRequest, dryRun bool) (Result, error) {
 	var result Result
-	err := locked(func() (err error) {
+	err := h.locked(func() (err error) {
 		if result, err = h.planDown(r); err != nil || dryRun {
 			return err
 		}
@@ -88,7 +88,11 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 		result.Notes = append(result.Notes, fmt.Sprintf("this host goes on forwarding packets (ip_forward=1): %s came to need it while %s was up", who, f.Bridge))
 	}
 	p := bridge.PlanRules(f, others, facts, tables)
-	dhcp, err := h.planDHCPDown(f)
+	var was *fan.Fan
+	if up {
+		was = &f
+	}
+	dhcp, err := h.planDHCPDown(f, was)
 	if err != nil {
 		return Result{}, err
 	}

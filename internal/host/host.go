@@ -6,6 +6,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type Host struct {
 	// Explain is told why a change is what it is, a sentence at a time, before it is
 	// applied; nil for nobody.
 	Explain func(reason string)
+	// Patience is how long a change waits for another one; half a minute if 0.
+	Patience time.Duration
 	// StateDir is where leases are kept; dnsmasq.Dir if empty.
 	StateDir string
 }

@@ -16,7 +16,7 @@ func (e mendError) Error() string { return e.bridge + ": " + e.err.Error() }
 // the address that it had or, if the host has that no more, at the one that its device
 // has inside the underlay (fan.SpecAmong).
 func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
-	return locked(func() error {
+	return h.locked(func() error {
 		now, err := h.look()
 		if err != nil {
 			return err
@@ -24,11 +24,11 @@ func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
 		var last error
 		for _, k := range fansOf(now.State) {
 			result, err := h.mend(k.Fan, now, dryRun)
+			report(result, nil)
 			if err != nil {
-				err = mendError{k.Bridge, err}
-				last = err
+				last = mendError{k.Bridge, err}
+				report(Result{}, last)
 			}
-			report(result, err)
 			if len(result.Plan) == 0 {
 				continue // what was seen is what there is
 			}
@@ -40,15 +40,33 @@ func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
 	})
 }
 
+// mend puts one fan right. Its DHCP comes after the rest is done: what is wrong there
+// keeps no packet from passing.
 func (h *Host) mend(f fan.Fan, now seen, dryRun bool) (Result, error) {
-	_, hasDevice := now.Link(f.Device)
-	spec, err := f.SpecAmong(locals(now.State), hasDevice)
+	_, there := now.Link(f.Device)
+	spec, err := f.SpecAmong(locals(now.State), there)
 	if err != nil {
-		return Result{Fan: f}, err
+		return Result{}, err
 	}
-	result, err := h.planUp(spec, now, true)
-	if err != nil || dryRun {
+	result, err := h.planUp(spec, now)
+	if err != nil {
+		return Result{}, err
+	}
+	if !dryRun {
+		if err := result.Plan.Apply(h.Observe); err != nil {
+			return Result{}, err
+		}
+	}
+	dhcp := result
+	dhcp.Plan = nil
+	if err := h.planDHCP(&dhcp, true); err != nil {
 		return result, err
 	}
-	return result, result.Plan.Apply(h.Observe)
+	if !dryRun {
+		if err := dhcp.Plan.Apply(h.Observe); err != nil {
+			return result, err
+		}
+	}
+	result.Plan, result.Notes = append(result.Plan, dhcp.Plan...), dhcp.Notes
+	return result, nil
 }

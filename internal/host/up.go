@@ -28,12 +28,15 @@ type Result struct {
 // plans. Bad input is fan.ErrUsage, and nothing is changed after an error.
 func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 	var result Result
-	err := locked(func() (err error) {
+	err := h.locked(func() (err error) {
 		now, err := h.look()
 		if err != nil {
 			return err
 		}
-		if result, err = h.planUp(r, now, false); err != nil || dryRun {
+		if result, err = h.planUp(r, now); err != nil {
+			return err
+		}
+		if err = h.planDHCP(&result, false); err != nil || dryRun {
 			return err
 		}
 		return result.Plan.Apply(h.Observe)
@@ -53,7 +56,8 @@ func (h *Host) look() (seen, error) {
 	return seen{s, sync.OnceValues(firewall.Look)}, err
 }
 
-func (h *Host) planUp(r fan.Spec, now seen, mending bool) (Result, error) {
+// planUp plans a fan but for its DHCP.
+func (h *Host) planUp(r fan.Spec, now seen) (Result, error) {
 	s := now.State
 	f, err := resolve(r, s)
 	if err != nil {
@@ -87,9 +91,8 @@ func (h *Host) planUp(r fan.Spec, now seen, mending bool) (Result, error) {
 		return Result{}, err
 	}
 	result.Plan = append(result.Plan, more...)
-	err = h.planDHCP(&result, mending)
 	h.explain(whyUp(r, result, s))
-	return result, err
+	return result, nil
 }
 
 // upBefore returns the fan of the same overlay that is up, or nil.
