@@ -88,7 +88,7 @@ func downList(c *cli.Context, r *reporter, option string, wanted func(fan.Fan) b
 		return err
 	}
 	return explaining(c, func(h *host.Host) error {
-		err := h.DownEach(wanted, c.Bool("force"), c.Bool("dry-run"), func(result host.Result, err error) {
+		return h.DownEach(wanted, c.Bool("force"), c.Bool("dry-run"), func(result host.Result, err error) {
 			if err == nil {
 				err = r.done(result, downText)
 			}
@@ -96,9 +96,5 @@ func downList(c *cli.Context, r *reporter, option string, wanted func(fan.Fan) b
 				r.failed(err)
 			}
 		})
-		if err != nil {
-			return reportedError{err}
-		}
-		return nil
 	})
 }

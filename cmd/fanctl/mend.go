@@ -24,7 +24,7 @@ func upEvery(c *cli.Context, r *reporter) error {
 		}
 	}
 	return explaining(c, func(h *host.Host) error {
-		err := h.Mend(c.Bool("dry-run"), func(result host.Result, err error) {
+		return h.Mend(c.Bool("dry-run"), func(result host.Result, err error) {
 			if err == nil && len(result.Plan) > 0 {
 				err = r.done(result, mended)
 			}
@@ -32,10 +32,6 @@ func upEvery(c *cli.Context, r *reporter) error {
 				r.failed(err)
 			}
 		})
-		if err != nil {
-			return reportedError{err}
-		}
-		return nil
 	})
 }
 

@@ -12,7 +12,8 @@ import (
 // reporter tells what a command that changes fans has done: in words as it goes on
 // or, with --json, all of it at the end.
 type reporter struct {
-	c *cli.Context
+	c    *cli.Context
+	told error // the last error that was told, nil for none
 
 	Fans   []changeJSON `json:"fans"`
 	Errors []string     `json:"errors"`
@@ -34,16 +35,19 @@ type wasJSON struct {
 	MTU    int    `json:"mtu"`
 }
 
-// reported runs a command that changes fans.
+// reported runs a command that changes fans. Any error makes it fail, and only those
+// that the reporter has told are not told again.
 func reported(c *cli.Context, do func(*reporter) error) error {
 	r := &reporter{c: c, Fans: []changeJSON{}, Errors: []string{}}
 	err := do(r)
+	switch {
+	case r.told != nil && (err == nil || errors.Is(err, r.told)):
+		err = reportedError{r.told}
+	case err != nil:
+		r.Errors = append(r.Errors, oneLine(err))
+	}
 	if !c.Bool("json") {
 		return err
-	}
-	var told reportedError
-	if err != nil && !errors.As(err, &told) {
-		r.Errors = append(r.Errors, oneLine(err))
 	}
 	if failed := printJSON(c.App.Writer, r); err == nil {
 		return failed
@@ -72,6 +76,7 @@ func (r *reporter) done(result host.Result, words func(host.Result) string) erro
 func (r *reporter) failed(err error) {
 	printError(r.c.App.ErrWriter, err)
 	r.Errors = append(r.Errors, oneLine(err))
+	r.told = err
 }
 
 func changeOf(r host.Result, dryRun bool) changeJSON {

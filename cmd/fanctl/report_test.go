@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,7 +49,8 @@ func TestReportInWords(t *testing.T) {
 		r.failed(errors.New("the other one\nfailed"))
 		return r.done(change(t), func(host.Result) string { return "done" })
 	})
-	if err != nil || out.String() != "done\n" || errOut.String() != "fanctl: the other one; failed\nfanctl: mind the gap\n" {
+	var told reportedError
+	if !errors.As(err, &told) || out.String() != "done\n" || errOut.String() != "fanctl: the other one; failed\nfanctl: mind the gap\n" {
 		t.Errorf("%v, out %q, errors %q", err, out.String(), errOut.String())
 	}
 }
@@ -62,7 +66,7 @@ func TestReportAsJSON(t *testing.T) {
 		"report-failed-json": {[]string{"--json", "--dry-run"}, func(*reporter) error { return errors.New("a\nb") }, "a\nb"},
 		"report-each-json": {[]string{"--json", "--dry-run"}, func(r *reporter) error {
 			r.failed(errors.New("this one"))
-			return errors.Join(r.done(change(t), upText), reportedError{errors.New("this one")})
+			return r.done(change(t), upText)
 		}, "this one"},
 	} {
 		var out, errOut bytes.Buffer
@@ -103,5 +107,65 @@ func TestPaint(t *testing.T) {
 	}
 	if painterOf(&bytes.Buffer{}) {
 		t.Error("what goes into a buffer is painted")
+	}
+}
+
+// An error is told once and makes the command fail, whoever tells it.
+func TestEveryErrorIsTold(t *testing.T) {
+	one, two := errors.New("one"), errors.New("two")
+	for name, test := range map[string]struct {
+		tell   []error
+		end    error
+		inText string // what run has still to tell
+		inJSON []string
+	}{
+		"none":                         {nil, nil, "", []string{}},
+		"told":                         {[]error{one}, nil, "", []string{"one"}},
+		"told, and ends the command":   {[]error{one}, fmt.Errorf("of all: %w", one), "", []string{"one"}},
+		"ends the command":             {nil, two, "two", []string{"two"}},
+		"another one ends the command": {[]error{one}, two, "two", []string{"one", "two"}},
+	} {
+		for _, set := range [][]string{nil, {"--json"}} {
+			var out, errOut bytes.Buffer
+			err := reported(command(t, &out, &errOut, set...), func(r *reporter) error {
+				for _, e := range test.tell {
+					r.failed(e)
+				}
+				return test.end
+			})
+			var told reportedError
+			if (err == nil) != (test.tell == nil && test.end == nil) || errors.As(err, &told) != (err != nil && test.inText == "") ||
+				test.inText != "" && err.Error() != test.inText {
+				t.Errorf("%s %q: ends with %v, want what is still to be told to be %q", name, set, err, test.inText)
+			}
+			var printed struct{ Errors []string }
+			if set == nil {
+				continue
+			}
+			if err := json.Unmarshal(out.Bytes(), &printed); err != nil || !slices.Equal(printed.Errors, test.inJSON) {
+				t.Errorf("%s: JSON has the errors %q, want %q (%v)", name, printed.Errors, test.inJSON, err)
+			}
+		}
+	}
+}
+
+// closed is an output that takes nothing.
+type closed struct{}
+
+func (closed) Write([]byte) (int, error) { return 0, errors.New("it is closed") }
+
+// Fans of which nobody can be told count as failed.
+func TestReportThatNobodyGets(t *testing.T) {
+	var errOut bytes.Buffer
+	c := command(t, &bytes.Buffer{}, &errOut)
+	c.App.Writer = closed{}
+	err := reported(c, func(r *reporter) error {
+		if err := r.done(change(t), upText); err != nil {
+			r.failed(err)
+		}
+		return nil
+	})
+	if err == nil || !strings.Contains(errOut.String(), "fanctl: it is closed\n") {
+		t.Errorf("ends with %v, told is %q", err, errOut.String())
 	}
 }
