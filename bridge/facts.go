@@ -115,6 +115,12 @@ func (f Facts) merge(g Facts) Facts {
 	}
 }
 
+// Forwarding returns the facts of a host that is to go on forwarding packets: what
+// a write to ip_forward has changed is not given back.
+func (f Facts) Forwarding() Facts {
+	return Facts{Tables: f.Tables, Clsact: f.Clsact}
+}
+
 // without returns the facts but for what went with the fan's rules: only ipip
 // fans use the table raw.
 func (f Facts) without(others []Other) Facts {

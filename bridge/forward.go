@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/kernel"
 	"github.com/fanctl/fanctl/internal/plan"
 	"github.com/fanctl/fanctl/internal/sysctl"
@@ -95,21 +97,29 @@ func (f Facts) settings() []sysctl.Setting {
 }
 
 // giveBack returns the steps that hand the facts to another fan or, if there is
-// none, make the host as it was.
+// none, make the host as it was. What the others' facts have become is written, too.
 func (f Facts) giveBack(h *netlink.Handle, others []Other, s kernel.State, now sysctl.Values) (plan.Plan, error) {
 	if len(others) == 0 {
 		return f.restore(now), nil
 	}
-	heir := others[0]
-	alias, err := f.without(others).merge(heir.Facts).alias(heir.Fan)
-	if err != nil {
-		return nil, err
+	var p plan.Plan
+	for i, o := range others {
+		facts := o.Facts
+		if i == 0 {
+			facts = f.without(others).merge(facts)
+		}
+		l, _ := s.Link(o.Fan.Bridge)
+		_, extra, _ := fan.ParseAlias(l.Name, l.Alias)
+		if maps.Equal(facts.words(), FactsFrom(extra).words()) {
+			continue
+		}
+		alias, err := facts.alias(o.Fan)
+		if err != nil {
+			return nil, err
+		}
+		p = append(p, aliasStep(h, o.Fan.Bridge, l.Alias, alias))
 	}
-	l, _ := s.Link(heir.Fan.Bridge)
-	if f.empty() || l.Alias == alias {
-		return nil, nil
-	}
-	return plan.Plan{aliasStep(h, heir.Fan.Bridge, l.Alias, alias)}, nil
+	return p, nil
 }
 
 func (f Facts) restore(now sysctl.Values) plan.Plan {

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fanctl/fanctl/bridge"
@@ -83,8 +84,8 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{Fan: f}
-	if who := forwarder(f, facts, s, tables); who != "" && facts.ForwardingOff && len(others) == 0 {
-		facts.ForwardingOff = false
+	if who := forwarder(f, facts, s, tables); who != "" && facts.ForwardingOff {
+		facts, others = forwarding(facts, others)
 		result.Notes = append(result.Notes, fmt.Sprintf("this host goes on forwarding packets (ip_forward=1): %s came to need it while %s was up", who, f.Bridge))
 	}
 	p := bridge.PlanRules(f, others, facts, tables)
@@ -111,7 +112,8 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 func forwarder(f fan.Fan, facts bridge.Facts, s kernel.State, tables firewall.Tables) string {
 	own, _ := s.Link(f.Bridge)
 	for _, a := range s.Addresses {
-		if l, ok := s.LinkAt(a.Link); ok && l.Kind == "bridge" && l.Index > own.Index && own.Index != 0 {
+		l, ok := s.LinkAt(a.Link)
+		if _, isFan := fanWith(l.Name, s); ok && l.Kind == "bridge" && !isFan && l.Index > own.Index && own.Index != 0 {
 			return l.Name
 		}
 	}
@@ -119,6 +121,17 @@ func forwarder(f fan.Fan, facts bridge.Facts, s kernel.State, tables firewall.Ta
 		return "the rule " + rule
 	}
 	return ""
+}
+
+// forwarding returns the facts of a fan and of those that stay without that the host
+// forwarded no packets. It goes for all fans at once: the bridge of another one may be
+// younger than who needs forwarding, so that nothing would be found when that one goes.
+func forwarding(facts bridge.Facts, others []bridge.Other) (bridge.Facts, []bridge.Other) {
+	kept := slices.Clone(others)
+	for i := range kept {
+		kept[i].Facts = kept[i].Facts.Forwarding()
+	}
+	return facts.Forwarding(), kept
 }
 
 // target finds the fan that is meant: the one that is up, or else what a fan of

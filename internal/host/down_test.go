@@ -2,6 +2,7 @@ package host
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -106,10 +107,29 @@ func TestForwarder(t *testing.T) {
 		"rules that translate no source":  {s, nat("PREROUTING", "-p tcp -j DNAT --to-destination 10.9.0.2"), "", bridge.Facts{}},
 		"a table of packets that pass by": {s, firewall.Tables{Chains: map[string]map[string]firewall.Chain{"filter": {"FORWARD": {Rules: []string{"-j MASQUERADE"}}}}}, "", bridge.Facts{}},
 		"NAT that was there before":       {s, nat("POSTROUTING", "-s 10.9.0.0/16 -j MASQUERADE"), "", bridge.Facts{Translating: true}},
+		"another fan":                     {withFan(t, s, "mine", vxlanAlias), firewall.Tables{}, "", bridge.Facts{}},
+		"another fan and a bridge":        {withFan(t, younger, "mine", vxlanAlias), firewall.Tables{}, "lxdbr0", bridge.Facts{}},
 		"NAT before, a bridge since":      {younger, nat("POSTROUTING", "-s 10.9.0.0/16 -j MASQUERADE"), "lxdbr0", bridge.Facts{Translating: true}},
 	} {
 		if got := forwarder(f, test.was, test.s, test.tables); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
+	}
+}
+
+// Who forwards packets needs it whichever fan goes first, and no fan remembers more
+// of how it was before; the rest it does remember.
+func TestForwardingStays(t *testing.T) {
+	off := bridge.Facts{ForwardingOff: true, ForwardingOn: []string{"eth1"}, RedirectsOff: true, Translating: true, Tables: []string{"nat"}, Clsact: []string{"eth0"}}
+	others := []bridge.Other{{Facts: bridge.Facts{Tables: []string{"raw"}}}, {Facts: off}}
+	facts, kept := forwarding(off, others)
+	for i, got := range []bridge.Facts{facts, kept[0].Facts, kept[1].Facts} {
+		want := []bridge.Facts{{Tables: off.Tables, Clsact: off.Clsact}, {Tables: []string{"raw"}}, {Tables: off.Tables, Clsact: off.Clsact}}[i]
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("facts %d are %+v, want %+v", i, got, want)
+		}
+	}
+	if !others[1].Facts.ForwardingOff {
+		t.Error("the facts that were given are changed")
 	}
 }
