@@ -154,3 +154,27 @@ func TestStopOther(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a lease file has in it, at most one line says what is wrong.
+func FuzzCheckLeases(f *testing.F) {
+	for _, seed := range []string{"", "1795523185 52:f3:33:ec:b7:95 250.0.11.36 web *\n", "duid 00:01\n", "x\n\n1 2 3 4 5", "\x00\xff\n"} {
+		f.Add([]byte(seed))
+	}
+	path := filepath.Join(f.TempDir(), "leases")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		note := CheckLeases(path)
+		if strings.Contains(note, "\n") || note != "" && !strings.HasPrefix(note, path+":") {
+			t.Errorf("%q: %q", text, note)
+		}
+		good := append(slices.Clone(text), "\n0 06-52:f3:33:ec:b7:95 250.0.11.37 * *\n"...)
+		if err := os.WriteFile(path, good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if again := CheckLeases(path); note != "" && again == "" {
+			t.Errorf("%q: %q, but with a good lease behind nothing is wrong", text, note)
+		}
+	})
+}
