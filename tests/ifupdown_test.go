@@ -194,14 +194,26 @@ func TestHookNeverFails(t *testing.T) {
 	}
 }
 
-// The hook of another interface leaves alone, without a word, what is not there yet.
+// The hook of another interface leaves alone, without a word, what another device has
+// not got yet. What any interface may bring it tells of, once.
 func TestHookOfAnotherInterface(t *testing.T) {
 	b := bed.New(t, bed.Options{NoIPv6: true})
 	h := b.Hosts[0]
 	i := manage(t, h, "iface lo inet manual\n\tup fanctl up -a --file DIR/fan\n")
-	i.write(t, "fan", "eth0/16 250.0.0.0/8\n10.0.0.0/16 249.0.0.0/8\neth7/16 248.0.0.0/8\n")
+	i.write(t, "fan", "eth0/16 250.0.0.0/8\neth7/16 248.0.0.0/8\n")
 	if told := i.run(t, "ifup", "lo"); len(told) > 0 {
 		t.Errorf("ifup lo: %q", told)
+	}
+	i.write(t, "fan", "eth0/16 250.0.0.0/8\n10.0.0.0/16 249.0.0.0/8\ndefault/16 248.0.0.0/8\n")
+	wanted := []string{"fan:2: underlay 10.0.0.0/16: ", "fan:3: underlay default/16: "}
+	told := i.run(t, "ifup", "--force", "lo")
+	if len(told) != len(wanted) {
+		t.Errorf("ifup lo: %q, want lines of %q", told, wanted)
+	}
+	for n := range min(len(told), len(wanted)) {
+		if !strings.Contains(told[n], wanted[n]) {
+			t.Errorf("ifup lo: %q, want %q", told[n], wanted[n])
+		}
 	}
 	isShown(t, h)
 }

@@ -132,6 +132,9 @@ func withHost(do func(*host.Host) error) error {
 	}
 	defer h.Close()
 	h.StateDir = os.Getenv("FANCTL_STATE") // of the whole-program tests: they have leases of their own
+	if hookDevice() != "" {
+		h.Patience = hookWait
+	}
 	if h.Observe, err = faultsFromEnvironment(); err != nil {
 		return err
 	}

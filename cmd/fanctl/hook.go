@@ -7,11 +7,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
-	"github.com/fanctl/fanctl/internal/host"
 )
 
-// hookWait is how long a command of ifupdown waits for an address: an interface
-// whose address comes later is up only so much later.
+// hookWait is how long a command of ifupdown waits for addresses, and for other runs
+// of fanctl: an interface whose address comes later is up only so much later.
 const hookWait = 5 * time.Second
 
 // hookDevice returns the interface for which ifupdown runs this command, by the
@@ -29,20 +28,48 @@ func waitFlag() cli.Flag {
 	return &cli.IntFlag{Name: "wait", Usage: "wait up to `SECONDS` for the underlay's address", DefaultText: "0, or 5 where ifupdown calls"}
 }
 
-// await waits for the address of an underlay for as long as --wait says, or
-// otherwise, for byDefault.
-func await(c *cli.Context, h *host.Host, underlay fan.UnderlaySpec, byDefault time.Duration) error {
+// deadline is when a command waits no longer.
+type deadline struct {
+	wait time.Time // for addresses
+	lock time.Time // for other runs of fanctl, in a hook
+}
+
+// deadlineOf returns the deadline that --wait sets, counted from now. In a hook there
+// is one without it, too.
+func deadlineOf(c *cli.Context) (deadline, error) {
 	const most = 24 * 60 * 60
-	wait := byDefault
+	var wait time.Duration
+	if hookDevice() != "" {
+		wait = hookWait
+	}
 	if c.IsSet("wait") {
 		seconds := c.Int("wait")
 		if seconds < 0 || seconds > most {
-			return fan.Usagef("--wait %d is not a number of seconds from 0 to %d", seconds, most)
+			return deadline{}, fan.Usagef("--wait %d is not a number of seconds from 0 to %d", seconds, most)
 		}
 		wait = time.Duration(seconds) * time.Second
 	}
-	if wait == 0 || c.Bool("dry-run") {
-		return nil
+	if c.Bool("dry-run") {
+		wait = 0
 	}
-	return h.Await(underlay, wait)
+	now := time.Now()
+	return deadline{now.Add(wait), now.Add(max(wait, hookWait))}, nil
+}
+
+func (d deadline) over() bool { return !time.Now().Before(d.wait) }
+
+// patience is how long a change may wait for another run of fanctl; 0 for as long as
+// is usual.
+func (d deadline) patience() time.Duration {
+	if hookDevice() == "" {
+		return 0
+	}
+	return max(time.Until(d.lock), time.Millisecond)
+}
+
+// ofAnother says whether an underlay is named by a device other than that of the hook.
+// What it lacks is the affair of that device's hook.
+func ofAnother(underlay fan.UnderlaySpec) bool {
+	device := hookDevice()
+	return device != "" && underlay.Device != "" && underlay.Device != device
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -33,7 +32,8 @@ func noFan(c *cli.Context, option string) error {
 	return nil
 }
 
-// upList brings up every fan of the list; a failure does not keep the others down.
+// upList brings up every fan of the list; a failure does not keep the others down. It
+// waits once, for all that the host still lacks.
 func upList(c *cli.Context, r *reporter) error {
 	if err := noFan(c, "all"); err != nil {
 		return err
@@ -42,16 +42,62 @@ func upList(c *cli.Context, r *reporter) error {
 	if err != nil {
 		return err
 	}
+	end, err := deadlineOf(c)
+	if err != nil {
+		return err
+	}
 	return explaining(c, func(h *host.Host) error {
-		var last error
-		for _, entry := range list.Entries() {
-			if err := upEntry(c, r, h, entry); err != nil {
-				r.failed(err)
-				last = reportedError{err}
+		later := upEntries(c, r, h, end, list.Entries())
+		for len(later) > 0 && !end.over() {
+			if err = h.Await(end.wait, underlaysOf(later)...); err != nil {
+				break
 			}
+			later = upEntries(c, r, h, end, entriesOf(later))
 		}
-		return last
+		for _, l := range later {
+			r.failed(l.err)
+		}
+		return err
 	})
+}
+
+// lacking is a line of the list for which the host lacks something that it may get.
+type lacking struct {
+	entry ifupdown.Entry
+	err   error
+}
+
+func underlaysOf(list []lacking) []fan.UnderlaySpec {
+	var underlays []fan.UnderlaySpec
+	for _, l := range list {
+		underlays = append(underlays, l.entry.Spec.Underlay)
+	}
+	return underlays
+}
+
+func entriesOf(list []lacking) []ifupdown.Entry {
+	var entries []ifupdown.Entry
+	for _, l := range list {
+		entries = append(entries, l.entry)
+	}
+	return entries
+}
+
+// upEntries brings up what the host has all of now, tells what can't be, and returns
+// the rest, which keeps no line behind it waiting.
+func upEntries(c *cli.Context, r *reporter, h *host.Host, end deadline, entries []ifupdown.Entry) (later []lacking) {
+	for _, entry := range entries {
+		h.Patience = end.patience()
+		err := upEntry(c, r, h, entry)
+		switch {
+		case errors.Is(err, fan.ErrNotYet) && ofAnother(entry.Spec.Underlay): // its hook brings it up
+		case errors.Is(err, fan.ErrNotYet):
+			later = append(later, lacking{entry, err})
+		case err != nil:
+			r.failed(err)
+		}
+	}
+	return later
 }
 
 func upEntry(c *cli.Context, r *reporter, h *host.Host, entry ifupdown.Entry) error {
@@ -63,18 +109,7 @@ func upEntry(c *cli.Context, r *reporter, h *host.Host, entry ifupdown.Entry) er
 		return fmt.Errorf("%s:%d: %w", c.String("file"), entry.Line, errDebug)
 	}
 	spec.Auto = true
-	device := hookDevice()
-	var wait time.Duration
-	if device != "" && device == spec.Underlay.Device {
-		wait = hookWait
-	}
-	if err := await(c, h, spec.Underlay, wait); err != nil {
-		return err
-	}
 	result, err := h.Up(spec, c.Bool("dry-run"))
-	if device != "" && device != spec.Underlay.Device && errors.Is(err, fan.ErrNotYet) {
-		return nil // the hook of another interface brings it up
-	}
 	if err != nil {
 		return fmt.Errorf("%s:%d: %w", c.String("file"), entry.Line, err)
 	}
@@ -87,8 +122,13 @@ func downList(c *cli.Context, r *reporter, option string, wanted func(fan.Fan) b
 	if err := noFan(c, option); err != nil {
 		return err
 	}
+	end, err := deadlineOf(c)
+	if err != nil {
+		return err
+	}
 	return explaining(c, func(h *host.Host) error {
 		return h.DownEach(wanted, c.Bool("force"), c.Bool("dry-run"), func(result host.Result, err error) {
+			h.Patience = end.patience()
 			if err == nil {
 				err = r.done(result, downText)
 			}

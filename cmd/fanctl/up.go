@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -59,14 +58,17 @@ func upOne(c *cli.Context, r *reporter) error {
 	if spec.Debug {
 		return debugUp(c, spec)
 	}
+	end, err := deadlineOf(c)
+	if err != nil {
+		return err
+	}
 	return explaining(c, func(h *host.Host) error {
-		var wait time.Duration
-		if hookDevice() != "" {
-			wait = hookWait
+		if !end.over() {
+			if err := h.Await(end.wait, spec.Underlay); err != nil {
+				return err
+			}
 		}
-		if err := await(c, h, spec.Underlay, wait); err != nil {
-			return err
-		}
+		h.Patience = end.patience()
 		result, err := h.Up(spec, c.Bool("dry-run"))
 		if err != nil {
 			return err
