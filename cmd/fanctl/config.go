@@ -51,20 +51,22 @@ func configList(c *cli.Context) error {
 		return err
 	}
 	var last error
-	var fans []ifupdown.Entry
+	var fans, wrong []ifupdown.Entry
 	for _, e := range list.Entries() {
 		if e.Err != nil {
 			printError(c.App.ErrWriter, e.Err)
 			last = reportedError{e.Err}
+			wrong = append(wrong, e)
 			continue
 		}
 		fans = append(fans, e)
 	}
-	show := listTable
 	if c.Bool("json") {
-		show = listJSON
+		err = listJSON(c.App.Writer, fans, wrong)
+	} else {
+		err = listTable(c.App.Writer, fans)
 	}
-	if err := show(c.App.Writer, fans); err != nil {
+	if err != nil {
 		return err
 	}
 	return last
@@ -92,13 +94,22 @@ type entryJSON struct {
 	Enabled  bool     `json:"enabled"`
 }
 
-func listJSON(out io.Writer, fans []ifupdown.Entry) error {
-	list := []entryJSON{}
+// lineErrorJSON is a wrong line there.
+type lineErrorJSON struct {
+	Line  int    `json:"line"`
+	Error string `json:"error"`
+}
+
+func listJSON(out io.Writer, fans, wrong []ifupdown.Entry) error {
+	list, errors := []entryJSON{}, []lineErrorJSON{}
 	for _, e := range fans {
 		words := e.Spec.Words()
 		list = append(list, entryJSON{e.Line, e.Spec.Underlay.String(), words[1], words[2:], !e.Spec.Off})
 	}
-	return printJSON(out, map[string]any{"fans": list})
+	for _, e := range wrong {
+		errors = append(errors, lineErrorJSON{e.Line, oneLine(e.Err)})
+	}
+	return printJSON(out, map[string]any{"fans": list, "errors": errors})
 }
 
 func loadFor(c *cli.Context) (*ifupdown.File, error) {

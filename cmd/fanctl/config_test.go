@@ -35,10 +35,10 @@ func TestConfig(t *testing.T) {
 		{"delete -o 250 -u eth0", written, "eth1/24 240.0.0.0/8 --type vxlan\n"},
 		{"show", "eth1/24 240.0.0.0/8 --type vxlan\n", "eth1/24 240.0.0.0/8 --type vxlan\n"},
 		{"show --json", `{"file":"FILE","text":"eth1/24 240.0.0.0/8 --type vxlan\n"}`, "eth1/24 240.0.0.0/8 --type vxlan\n"},
-		{"list --json", `{"fans":[{"line":1,"underlay":"eth1/24","overlay":"240.0.0.0/8","options":["--type","vxlan"],"enabled":true}]}`,
+		{"list --json", `{"errors":[],"fans":[{"line":1,"underlay":"eth1/24","overlay":"240.0.0.0/8","options":["--type","vxlan"],"enabled":true}]}`,
 			"eth1/24 240.0.0.0/8 --type vxlan\n"},
 		{"delete eth1/24 240 --json", `{"changed":true,"file":"FILE"}`, ""},
-		{"list --json", `{"fans":[]}`, ""},
+		{"list --json", `{"errors":[],"fans":[]}`, ""},
 		{"set eth1/24 240 --type vxlan", written, "eth1/24 240.0.0.0/8 --type vxlan\n"},
 	} {
 		code, out, errs := call(step.line)
@@ -82,5 +82,18 @@ func TestConfigWithWrongLine(t *testing.T) {
 	code := run([]string{"fanctl", "config", "list", "--file", file}, &out, &errs)
 	if code != 2 || strings.Count(out.String(), "\n") != 3 || !strings.HasPrefix(errs.String(), "fanctl: "+file+":2: ") {
 		t.Errorf("exit code %d, %s\n%s", code, errs.String(), out.String())
+	}
+	out.Reset()
+	code = run([]string{"fanctl", "config", "list", "--json", "--file", file}, &out, &errs)
+	var listed struct {
+		Fans   []struct{ Line int }
+		Errors []struct {
+			Line  int
+			Error string
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &listed); err != nil || code != 2 || len(listed.Fans) != 2 || listed.Fans[1].Line != 3 ||
+		len(listed.Errors) != 1 || listed.Errors[0].Line != 2 || !strings.HasPrefix(listed.Errors[0].Error, file+":2: ") {
+		t.Errorf("exit code %d, %v: %s", code, err, out.String())
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/host"
 )
 
@@ -57,19 +58,33 @@ func reported(c *cli.Context, do func(*reporter) error) error {
 
 // done tells of a change, which words says in words.
 func (r *reporter) done(result host.Result, words func(host.Result) string) error {
+	if r.c.Bool("dry-run") {
+		return r.planned(result)
+	}
 	if r.c.Bool("json") {
-		r.Fans = append(r.Fans, changeOf(result, r.c.Bool("dry-run")))
+		r.Fans = append(r.Fans, changeOf(result, false))
 		return nil
 	}
+	r.note(result)
+	_, err := fmt.Fprintln(r.c.App.Writer, words(result))
+	return err
+}
+
+// planned tells of a change that would be made, by its steps.
+func (r *reporter) planned(result host.Result) error {
+	if r.c.Bool("json") {
+		r.Fans = append(r.Fans, changeOf(result, true))
+		return nil
+	}
+	r.note(result)
+	return printPlan(r.c.App.Writer, result.Plan)
+}
+
+func (r *reporter) note(result host.Result) {
 	paint := painterOf(r.c.App.ErrWriter)
 	for _, note := range result.Notes {
 		fmt.Fprintf(r.c.App.ErrWriter, "%s %s\n", paint.yellow("fanctl:"), note)
 	}
-	if r.c.Bool("dry-run") {
-		return printPlan(r.c.App.Writer, result.Plan)
-	}
-	_, err := fmt.Fprintln(r.c.App.Writer, words(result))
-	return err
 }
 
 // failed tells of an error that does not end the command.
@@ -80,9 +95,9 @@ func (r *reporter) failed(err error) {
 }
 
 func changeOf(r host.Result, dryRun bool) changeJSON {
-	c := changeJSON{
-		fanJSON: jsonOf(host.Status{Fan: r.Fan, Datapath: r.Datapath, Tunnel: r.Fan.Tunnel(r.Datapath)}),
-		Steps:   []string{}, DryRun: dryRun, Notes: append([]string{}, r.Notes...),
+	c := changeJSON{fanJSON: fanJSON{Bridge: r.Fan.Bridge}, Steps: []string{}, DryRun: dryRun, Notes: append([]string{}, r.Notes...)}
+	if r.Fan.Mapping != (fan.Mapping{}) { // else no more is known of it
+		c.fanJSON = jsonOf(host.Status{Fan: r.Fan, Datapath: r.Datapath, Tunnel: r.Fan.Tunnel(r.Datapath)})
 	}
 	for _, step := range r.Plan {
 		c.Steps = append(c.Steps, step.String())

@@ -61,9 +61,13 @@ func TestReportAsJSON(t *testing.T) {
 		do  func(*reporter) error
 		err string
 	}{
-		"report-json":        {[]string{"--json"}, func(r *reporter) error { return r.done(change(t), upText) }, ""},
-		"report-none-json":   {[]string{"--json"}, func(*reporter) error { return nil }, ""},
-		"report-failed-json": {[]string{"--json", "--dry-run"}, func(*reporter) error { return errors.New("a\nb") }, "a\nb"},
+		"report-json": {[]string{"--json"}, func(r *reporter) error { return r.done(change(t), upText) }, ""},
+		"report-gone-json": {[]string{"--json"}, func(r *reporter) error {
+			return r.done(host.Result{Fan: fan.Fan{Bridge: "fan-250"}}, downText)
+		}, ""},
+		"report-planned-json": {[]string{"--json"}, func(r *reporter) error { return r.planned(change(t)) }, ""},
+		"report-none-json":    {[]string{"--json"}, func(*reporter) error { return nil }, ""},
+		"report-failed-json":  {[]string{"--json", "--dry-run"}, func(*reporter) error { return errors.New("a\nb") }, "a\nb"},
 		"report-each-json": {[]string{"--json", "--dry-run"}, func(r *reporter) error {
 			r.failed(errors.New("this one"))
 			return r.done(change(t), upText)

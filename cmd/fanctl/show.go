@@ -104,6 +104,7 @@ type fanJSON struct {
 	Port     uint16           `json:"port,omitempty"`
 	VNI      uint32           `json:"vni,omitempty"`
 	MTU      int              `json:"mtu"`
+	MTUFixed bool             `json:"mtu_fixed"` // it was given, and does not follow the device's
 	NAT      bool             `json:"nat"`
 	Auto     bool             `json:"auto"`
 	DHCP     *dhcpJSON        `json:"dhcp"` // null without
@@ -131,7 +132,7 @@ func jsonOf(s host.Status) fanJSON {
 		Bridge: f.Bridge, Underlay: f.Mapping.Underlay().String(), Host: f.Host.String(), Device: f.Device,
 		Overlay: f.Mapping.Overlay().String(), Slice: f.Slice().String(), Address: f.BridgePrefix().String(),
 		Type: f.Type.String(), Datapath: s.Datapath.String(), Tunnel: s.Tunnel, Port: f.Port,
-		MTU: int(f.MTU), NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1), Counters: s.Counters,
+		MTU: int(f.MTU), MTUFixed: f.FixedMTU, NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1), Counters: s.Counters,
 	}
 	if f.Type == fan.VXLAN {
 		j.VNI = fan.VNI(f.Mapping.Overlay())

@@ -56,7 +56,7 @@ func upOne(c *cli.Context, r *reporter) error {
 		return nil // a line of a list, switched off
 	}
 	if spec.Debug {
-		return debugUp(c, spec)
+		return debugUp(c, r, spec)
 	}
 	end, err := deadlineOf(c)
 	if err != nil {
@@ -79,14 +79,16 @@ func upOne(c *cli.Context, r *reporter) error {
 
 // debugUp does what the word of 2015 did: it shows what it would do, does nothing, and
 // that is a failure.
-func debugUp(c *cli.Context, spec fan.Spec) error {
+func debugUp(c *cli.Context, r *reporter, spec fan.Spec) error {
 	return withHost(func(h *host.Host) error {
-		h.Explain = func(reason string) { fmt.Fprintf(c.App.Writer, "# %s\n", reason) }
+		if !c.Bool("json") {
+			h.Explain = func(reason string) { fmt.Fprintf(c.App.Writer, "# %s\n", reason) }
+		}
 		result, err := h.Up(spec, true)
 		if err != nil {
 			return err
 		}
-		if err := printPlan(c.App.Writer, result.Plan); err != nil {
+		if err := r.planned(result); err != nil {
 			return err
 		}
 		return errDebug

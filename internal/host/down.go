@@ -83,17 +83,16 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Fan: f}
+	result := Result{Fan: f, Datapath: datapathOf(f, s)}
+	if up {
+		result.Was = &f
+	}
 	if who := forwarder(f, facts, s, tables); who != "" && facts.ForwardingOff {
 		facts, others = forwarding(facts, others)
 		result.Notes = append(result.Notes, fmt.Sprintf("this host goes on forwarding packets (ip_forward=1): %s came to need it while %s was up", who, f.Bridge))
 	}
 	p := bridge.PlanRules(f, others, facts, tables)
-	var was *fan.Fan
-	if up {
-		was = &f
-	}
-	dhcp, err := h.planDHCPDown(f, was)
+	dhcp, err := h.planDHCPDown(f, result.Was)
 	if err != nil {
 		return Result{}, err
 	}

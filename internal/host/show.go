@@ -31,10 +31,7 @@ func (h *Host) List() ([]Status, error) {
 	}
 	var list []Status
 	for _, k := range fansOf(s) {
-		datapath, built := tunnel.BuiltAs(k.Fan, s)
-		if !built {
-			datapath = chooseDatapath(k.Fan, s)
-		}
+		datapath := datapathOf(k.Fan, s)
 		status := Status{Fan: k.Fan, Datapath: datapath, Tunnel: k.Tunnel(datapath)}
 		if counters, err := tunnel.ReadCounters(k.Bridge, status.Tunnel, s); err == nil {
 			status.Counters = &counters

@@ -17,8 +17,8 @@ import (
 
 // Result is what a change does, or would do.
 type Result struct {
-	Fan      fan.Fan
-	Datapath fan.Datapath // the way that was chosen
+	Fan      fan.Fan      // of one that was not up, and whose underlay has gone, only the bridge's name
+	Datapath fan.Datapath // the way that was chosen, or in which it was up
 	Plan     plan.Plan    // empty if the host was as it should be
 	Was      *fan.Fan     // what was up before, if anything
 	Notes    []string     // what somebody should know although it is no error
@@ -251,6 +251,14 @@ func chooseDatapath(f fan.Fan, s kernel.State) fan.Datapath {
 		return fan.Device
 	}
 	return fan.EBPF
+}
+
+// datapathOf returns the way in which a fan's tunnel is built, or would be.
+func datapathOf(f fan.Fan, s kernel.State) fan.Datapath {
+	if is, built := tunnel.BuiltAs(f, s); built {
+		return is
+	}
+	return chooseDatapath(f, s)
 }
 
 // checkDatapath refuses (fan.ErrUsage) to build the tunnel of a fan that is up in
