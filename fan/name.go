@@ -25,6 +25,12 @@ func TunnelName(overlay netip.Prefix) string { return name(TunnelPrefix, overlay
 // too.
 const TunnelPrefix = "ftun-"
 
+// PortNames returns the names of the bridge's ports that can be a fan's own: those of
+// tunnel, inlet and room.
+func PortNames(overlay netip.Prefix) []string {
+	return []string{TunnelName(overlay), inletName(overlay), name(roomPrefix, overlay)}
+}
+
 const inletPrefix = "ftin-"
 
 func inletName(overlay netip.Prefix) string { return name(inletPrefix, overlay) }

@@ -57,7 +57,7 @@ func TestChangesAsJSON(t *testing.T) {
 				t.Errorf("%q: %+v, was %+v; show told %+v", args, f, f.Was, shown)
 			}
 		}
-		for _, underlay := range []string{"eth0/16"} {
+		for _, underlay := range []string{"eth0/16", "eth7/16"} {
 			c := tell(0, "down", "-u", underlay, "-o", "250")
 			if len(c.Fans) != 1 || c.Fans[0].Bridge != "fan-250" || c.Fans[0].Was != nil || len(c.Fans[0].Steps) != 0 {
 				t.Errorf("down of what is not up, over %s: %+v", underlay, c)

@@ -78,7 +78,7 @@ func BuiltAs(f fan.Fan, s kernel.State) (d fan.Datapath, built bool) {
 
 // OwnPorts returns the names of the bridge's ports that belong to the fan.
 func OwnPorts(f fan.Fan) []string {
-	return []string{fan.TunnelName(f.Mapping.Overlay()), f.Inlet(), f.Room()}
+	return fan.PortNames(f.Mapping.Overlay())
 }
 
 // attachments returns where the fan's programs belong.

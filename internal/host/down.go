@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -74,6 +75,10 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if f.Mapping == (fan.Mapping{}) {
+		h.explain([]string{fmt.Sprintf("nothing of %s is up, and the underlay %s is gone, too", f.Bridge, r.Underlay)})
+		return Result{Fan: f}, nil
+	}
 	ports := bridge.ForeignPorts(f.Bridge, tunnel.OwnPorts(f), s)
 	if len(ports) > 0 && !r.Force {
 		return Result{}, &InUseError{f.Bridge, ports}
@@ -134,7 +139,8 @@ func forwarding(facts bridge.Facts, others []bridge.Other) (bridge.Facts, []brid
 }
 
 // target finds the fan that is meant: the one that is up, or else what a fan of
-// these networks would be here, so that its leftovers are found.
+// these networks would be here, so that its leftovers are found. Where the underlay has
+// gone and there are none, it has no networks but the bridge's name.
 func target(r DownRequest, s kernel.State) (f fan.Fan, facts bridge.Facts, up bool, err error) {
 	for _, k := range fansOf(s) {
 		if k.Mapping.Overlay() != r.Overlay {
@@ -146,7 +152,16 @@ func target(r DownRequest, s kernel.State) (f fan.Fan, facts bridge.Facts, up bo
 		return k.Fan, k.facts, true, nil
 	}
 	f, err = resolve(fan.Spec{Underlay: r.Underlay, Overlay: r.Overlay}, s)
+	if errors.Is(err, fan.ErrNotYet) && !anythingOf(r.Overlay, s) {
+		return fan.Fan{Bridge: fan.BridgeName(r.Overlay)}, facts, false, nil
+	}
 	return f, facts, false, err
+}
+
+// anythingOf says whether the host has a device that could be what is left of a fan.
+func anythingOf(overlay netip.Prefix, s kernel.State) bool {
+	names := append(fan.PortNames(overlay), fan.BridgeName(overlay))
+	return slices.ContainsFunc(s.Links, func(l kernel.Link) bool { return slices.Contains(names, l.Name) })
 }
 
 // checkUnderlay refuses to take down a fan over another underlay than was named.

@@ -43,9 +43,28 @@ func TestTargetOfFanThatIsNotUp(t *testing.T) {
 	if err != nil || up || f.Alias() != ipipAlias || f.Bridge != "fan-250" {
 		t.Errorf("it is %s, %s, %t, %v; want %s", f.Bridge, f.Alias(), up, err, ipipAlias)
 	}
-	r = request(t, "eth7/16", "250.0.0.0/8", nil)
-	_, _, _, err = target(DownRequest{Underlay: r.Underlay, Overlay: r.Overlay}, plain())
-	checkRefused(t, "no such device", err, "eth7")
+}
+
+// With the device or the address gone as well, a fan is gone, unless some device may be
+// what is left of it: then somebody has to say where it was.
+func TestTargetWithoutUnderlay(t *testing.T) {
+	for _, underlay := range []string{"eth7/16", "docker1/24", "172.31.0.0/16", "10.0.0.9/16"} {
+		r := request(t, underlay, "250.0.0.0/8", nil)
+		request := DownRequest{Underlay: r.Underlay, Overlay: r.Overlay}
+		f, facts, up, err := target(request, withFan(t, plain(), "mine", vxlanAlias))
+		if err != nil || up || f != (fan.Fan{Bridge: "fan-250"}) || !reflect.DeepEqual(facts, bridge.Facts{}) {
+			t.Errorf("%s: it is %+v, %+v, %t, %v; want nothing but the name fan-250", underlay, f, facts, up, err)
+		}
+		for _, left := range []string{"fan-250", "ftun-250", "ftin-250", "ftrm-250"} {
+			s := plain()
+			s.Links = append(s.Links, kernel.Link{Name: left, Kind: "bridge", Index: 90})
+			_, _, _, err = target(request, s)
+			checkRefused(t, left+" is left", err, underlay)
+		}
+	}
+	r := request(t, "eth0/8", "250.0.0.0/8", nil)
+	_, _, _, err := target(DownRequest{Underlay: r.Underlay, Overlay: r.Overlay}, plain())
+	checkRefused(t, "networks that can't be", err, "10.0.0.0/8 250.0.0.0/8 longer")
 }
 
 func TestOthersThan(t *testing.T) {
