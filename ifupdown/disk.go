@@ -19,7 +19,8 @@ const maxSize = 1 << 20
 // (fan.ErrUsage) where others than its owner may write it, or its owner is neither
 // root nor the caller: root brings up what it lists.
 func Load(path string) (*File, error) {
-	file, err := os.Open(path)
+	// Without O_NONBLOCK, a pipe would be waited for.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &File{name: path}, nil
 	}
@@ -60,12 +61,57 @@ func checkRights(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// Save writes the file to a path, whole or not at all. What the path stands for
-// keeps its owner and mode.
-func (f *File) Save(path string) (err error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+// Change reads the list at a path, has it changed and, if that made a difference,
+// writes it, whole or not at all. No other Change gets in between. What the path stands
+// for keeps its owner and mode.
+func Change(path string, change func(*File) (changed bool, err error)) (changed bool, err error) {
+	list, err := Load(path)
+	if err != nil {
+		return false, err
 	}
+	// What there is nothing to write for needs no right to.
+	if changed, err := change(list); err != nil || !changed {
+		return false, err
+	}
+	target, err := targetOf(path)
+	if err != nil {
+		return false, err
+	}
+	unlock, err := lock(target)
+	if err != nil {
+		return false, fmt.Errorf("write the list of fans: %w", err)
+	}
+	defer unlock()
+	if list, err = Load(path); err != nil {
+		return false, err
+	}
+	if changed, err := change(list); err != nil || !changed {
+		return false, err
+	}
+	return true, list.save(target)
+}
+
+// targetOf returns the file that a path stands for, links followed.
+func targetOf(path string) (string, error) {
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return target, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("write the list of fans: %w", err)
+	}
+	if to, err := os.Readlink(path); err == nil {
+		return "", fan.Usagef("%s is a link to %s, which is not there; make that file, or remove the link", path, to)
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", fmt.Errorf("write the list of fans: %w", err)
+	}
+	return filepath.Join(folder, filepath.Base(path)), nil
+}
+
+// save writes the file to a path.
+func (f *File) save(path string) (err error) {
 	mode := fs.FileMode(0o644)
 	info, missing := os.Stat(path)
 	if missing == nil {

@@ -2,9 +2,11 @@ package ifupdown
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/fanctl/fanctl/fan"
@@ -17,11 +19,11 @@ func TestLoadAndSave(t *testing.T) {
 		t.Fatalf("without a file: %+v, %v", f, err)
 	}
 	for _, line := range []string{"eth0 250", "eth0 240 --no-nat"} {
-		if changed, err := f.Set(spec(t, line)); !changed || err != nil {
+		if changed, err := Change(path, set(t, line)); !changed || err != nil {
 			t.Fatal(changed, err)
 		}
-		if err := f.Save(path); err != nil {
-			t.Fatal(err)
+		if changed, err := Change(path, set(t, line)); changed || err != nil {
+			t.Fatal(changed, err)
 		}
 	}
 	again, err := Load(path)
@@ -36,22 +38,116 @@ func TestLoadAndSave(t *testing.T) {
 	}
 }
 
-func TestSaveKeepsModeAndLink(t *testing.T) {
+// set puts a line into a list.
+func set(t *testing.T, line string) func(*File) (bool, error) {
+	s := spec(t, line)
+	return func(f *File) (bool, error) { return f.Set(s) }
+}
+
+func TestChangeKeepsModeAndLink(t *testing.T) {
 	dir := t.TempDir()
 	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "fan")
 	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink(file, link)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Parse(link, "eth0 250").Save(link); err != nil {
+	if _, err := Change(link, set(t, "eth0 250")); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
 	info, failed := os.Stat(file)
-	if err != nil || failed != nil || string(text) != "eth0 250\n" || info.Mode() != 0o600 {
+	if err != nil || failed != nil || string(text) != "eth0/16 250.0.0.0/8\n" || info.Mode() != 0o600 {
 		t.Errorf("file has mode %v and %q, %v", info.Mode(), text, errors.Join(err, failed))
 	}
 	if _, err := os.Readlink(link); err != nil {
 		t.Error(err)
+	}
+}
+
+// pipe makes a pipe that nobody has open at its other end.
+func pipe(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Changes that come at the same time are all made, by whichever name of the list; a
+// lock that is left of one that was killed keeps nobody waiting.
+func TestChangesAtTheSameTime(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "fan")
+	if err := errors.Join(os.WriteFile(file, nil, 0o644), os.WriteFile(file+".lock", nil, 0o600), os.Symlink("file", link)); err != nil {
+		t.Fatal(err)
+	}
+	const many = 30
+	failed := make(chan error, many)
+	for n := range many {
+		change := set(t, fmt.Sprintf("eth0 %d", 30+n))
+		go func() {
+			_, err := Change([]string{file, link}[n%2], change)
+			failed <- err
+		}()
+	}
+	for range many {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	list, err := Load(file)
+	if err != nil || len(list.Entries()) != many {
+		t.Errorf("of %d changes at the same time these have stayed (%v):\n%s", many, err, list)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+		t.Errorf("folder has %v, %v", left, err)
+	}
+}
+
+// A link to nothing stays a link, and nothing is written.
+func TestChangeRefusesDanglingLink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "fan")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Change(link, set(t, "eth0 250"))
+	if !errors.Is(err, fan.ErrUsage) || !strings.Contains(err.Error(), link+" is a link to nowhere") {
+		t.Errorf("error %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Type() != os.ModeSymlink {
+		t.Errorf("folder has %v, %v", left, err)
+	}
+}
+
+// What changes nothing needs no right to write, and a change that fails leaves
+// nothing.
+func TestChangeOfNothing(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "fan")
+	if err := os.WriteFile(file, []byte("eth0 250\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wrong := errors.New("not this time")
+	for fails := 1; fails <= 2; fails++ {
+		calls := 0
+		if _, err := Change(file, func(*File) (bool, error) {
+			if calls++; calls == fails {
+				return false, wrong
+			}
+			return true, nil
+		}); !errors.Is(err, wrong) {
+			t.Errorf("error %v, want that of the change", err)
+		}
+	}
+	if changed, err := Change(filepath.Join(dir, "no", "fan"), func(*File) (bool, error) { return false, nil }); changed || err != nil {
+		t.Errorf("no change in a folder that is not there: %t, %v", changed, err)
+	}
+	if _, err := Change(filepath.Join(dir, "no", "fan"), set(t, "eth0 250")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("in a folder that is not there: %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("folder has %v, %v", left, err)
 	}
 }
 
@@ -66,6 +162,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	for path, words := range map[string]string{
 		dir:                                 "file",
+		pipe(t, dir):                        "file",
 		write("all", "eth0 250\n", 0o666):   "0666 chmod 644",
 		write("group", "eth0 250\n", 0o664): "0664 chmod 644",
 		write("binary", "eth0 250\n\xff\xfe", 0o644):            "text",

@@ -148,19 +148,12 @@ func changeList(c *cli.Context, change func(*ifupdown.File, fan.Spec) (changed b
 		return err
 	}
 	file := c.String("file")
-	list, err := ifupdown.Load(file)
-	if err != nil {
-		return err
-	}
-	changed, err := change(list, spec)
+	changed, err := ifupdown.Change(file, func(list *ifupdown.File) (bool, error) { return change(list, spec) })
 	if err != nil {
 		return err
 	}
 	text := "stays as it is"
 	if changed {
-		if err := list.Save(file); err != nil {
-			return err
-		}
 		text = "is written; fanctl up -a brings up what it lists"
 	}
 	if c.Bool("json") {
