@@ -83,6 +83,42 @@ func TestService(t *testing.T) {
 	}
 }
 
+// A line of the list for a device that is not there keeps neither the service from
+// being up nor the others from going with it. What failed is in the log; what came
+// later is brought up by reload, and what an operator took down stays so.
+func TestServiceWithMissingDevice(t *testing.T) {
+	_, m := pair(t)
+	m.install(t, older)
+	m.write(t, "/etc/network/fan", "eth7/16 248.0.0.0/8\neth0/16 249.0.0.0/8 --fast\neth0/16 250.0.0.0/8\n")
+	m.boot(t)
+	if got := m.property(t, "ActiveState", "fanctl.service"); got != "active" || !has(t, m.Host, "fan-250") {
+		t.Errorf("after boot the service is %s, and the good fan there: %t", got, has(t, m.Host, "fan-250"))
+	}
+	log := m.journal(t, "fanctl.service")
+	for _, words := range []string{"/etc/network/fan:1: underlay eth7/16: there is no device eth7", "/etc/network/fan:2: ", "fan-250 is up"} {
+		if !strings.Contains(log, words) {
+			t.Errorf("the log has nothing of %q:\n%s", words, log)
+		}
+	}
+	if got := m.property(t, "Restart", "fanctl.service"); got != "no" {
+		t.Errorf("the service is started again and again: Restart=%s", got)
+	}
+	m.IP(t, "link add eth7 type veth peer name far7", "link set eth7 up", "addr add 172.20.0.7/16 dev eth7")
+	m.must(t, "systemctl", "reload", "fanctl.service")
+	if !has(t, m.Host, "fan-248") {
+		t.Errorf("reload does not bring up what has come:\n%s", m.journal(t, "fanctl.service"))
+	}
+	m.must(t, "fanctl", "down", "248", "eth7")
+	m.must(t, "systemctl", "start", "fanctl.service")
+	if has(t, m.Host, "fan-248") {
+		t.Error("what an operator took down is up again")
+	}
+	m.must(t, "systemctl", "stop", "fanctl.service")
+	if got := m.property(t, "ActiveState", "fanctl.service"); got != "inactive" || has(t, m.Host, "fan-250") {
+		t.Errorf("after stop the service is %s, and the fan there: %t", got, has(t, m.Host, "fan-250"))
+	}
+}
+
 // The timer puts right what a firewall and the death of dnsmasq took away, and says
 // nothing else, however often it runs.
 func TestTimer(t *testing.T) {
