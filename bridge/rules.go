@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -99,57 +98,6 @@ func tunnelRule(f fan.Fan) firewall.Rule {
 	}
 	return firewall.Rule{Table: "filter", Chain: chainInput,
 		Spec: fmt.Sprintf("-s %s -d %s/32 %s -j ACCEPT", f.Mapping.Underlay(), f.Host, match)}
-}
-
-// isTunnelRule says whether a rule is any fan's tunnelRule.
-func isTunnelRule(r firewall.Rule) bool {
-	return r.Chain == chainInput && valueOf(r.Spec, "-i") == "" && (strings.Contains(r.Spec, " -p 4 ") || strings.Contains(r.Spec, " --dport "))
-}
-
-// notOthers returns which rules of our chains are the fan's, as it is or as it
-// once was, and not another's.
-func notOthers(f fan.Fan, others []Other) func(firewall.Rule) bool {
-	return func(r firewall.Rule) bool {
-		if isTunnelRule(r) {
-			return !slices.ContainsFunc(others, func(o Other) bool { return tunnelRule(o.Fan) == r })
-		}
-		return names(f, r)
-	}
-}
-
-// names says whether a rule of our chains names the fan: its bridge as the
-// fan's side, or addresses of its overlay, which no two fans share. It may name
-// the bridge as another fan's way out, for a fan can have a fan as its underlay.
-func names(f fan.Fan, r firewall.Rule) bool {
-	in, out := valueOf(r.Spec, "-i"), valueOf(r.Spec, "-o")
-	switch r.Chain {
-	case chainForward:
-		fromTunnel := in == "" || in == fan.SharedTunnel || in == fan.TunnelName(f.Mapping.Overlay())
-		return in == f.Bridge || fromTunnel && out == f.Bridge || inOverlay(f, valueOf(r.Spec, "-s"))
-	case chainInput:
-		return in == f.Bridge || inOverlay(f, valueOf(r.Spec, "-s"))
-	case chainNAT, chainRaw:
-		return inOverlay(f, valueOf(r.Spec, "-s"))
-	default:
-		return false
-	}
-}
-
-func inOverlay(f fan.Fan, value string) bool {
-	prefix, err := netip.ParsePrefix(value)
-	overlay := f.Mapping.Overlay()
-	return err == nil && prefix.Bits() >= overlay.Bits() && overlay.Contains(prefix.Addr())
-}
-
-// valueOf returns the word after an option, or "".
-func valueOf(spec, option string) string {
-	words := strings.Fields(spec)
-	for i, word := range words[:max(len(words)-1, 0)] {
-		if word == option {
-			return words[i+1]
-		}
-	}
-	return ""
 }
 
 // checkNames refuses (fan.ErrUsage) names of devices that iptables takes for

@@ -123,7 +123,7 @@ func TestNotOthers(t *testing.T) {
 		{"another's DHCP", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-i fan-251 -p udp -m udp --dport 67 -j ACCEPT"}, sameType, false},
 		{"another's bridge", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-i fan-251 -o eth0 -j ACCEPT"}, sameType, false},
 		{"a bridge with a longer name", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-i fan-2500 -o eth0 -j ACCEPT"}, sameType, false},
-		{"its slice by a shared tunnel", firewall.Rule{Table: "raw", Chain: chainRaw, Spec: "-s 250.0.0.0/8 -i ftun-ipip -j ACCEPT"}, sameType, true},
+		{"its slice by a shared tunnel", firewall.Rule{Table: "raw", Chain: chainRaw, Spec: "-s 250.0.0.0/8 -j ACCEPT"}, sameType, true},
 		{"its slice when the host had another address", firewall.Rule{Table: "nat", Chain: chainNAT, Spec: "-s 250.0.7.0/24 ! -o fan-250 -j MASQUERADE"}, sameType, true},
 		{"another's slice", firewall.Rule{Table: "nat", Chain: chainNAT, Spec: "-s 251.0.45.0/24 -d 251.0.0.0/8 -j ACCEPT"}, sameType, false},
 		{"its bridge as another fan's way out", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-i fan-251 -o fan-250 -j ACCEPT"}, sameType, false},
@@ -133,6 +133,18 @@ func TestNotOthers(t *testing.T) {
 		{"tunnel packets, its own", tunnelRule(f), otherType, true},
 		{"tunnel packets of the last fan", tunnelRule(f), nil, true},
 		{"tunnel packets to a port that it had", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-s 10.0.0.0/16 -d 10.0.0.45/32 -p udp -m udp --dport 4789 -j ACCEPT"}, otherType, true},
+		{"tunnel packets of another underlay", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-s 10.1.0.0/16 -d 10.1.0.45/32 -p 4 -j ACCEPT"}, nil, false},
+		{"somebody's DROP", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-d 10.1.2.3/32 -i fan-250 -j DROP"}, nil, false},
+		{"somebody's DROP of the overlay", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-d 250.0.0.0/8 -i fan-250 -j DROP"}, nil, false},
+		{"somebody's ACCEPT of one container", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-d 250.0.45.7/32 -i fan-250 -j ACCEPT"}, nil, false},
+		{"somebody's way out with a match more", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-s 250.0.45.7/32 -i fan-250 -o eth0 -j ACCEPT"}, nil, false},
+		{"somebody's log", firewall.Rule{Table: "filter", Chain: chainForward, Spec: "-i fan-250 -j LOG"}, nil, false},
+		{"somebody's port", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-p tcp -m tcp --dport 22 -j ACCEPT"}, nil, false},
+		{"somebody's port for containers", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-s 250.0.0.0/8 -i fan-250 -p tcp -m tcp --dport 22 -j ACCEPT"}, nil, false},
+		{"somebody's IP in IP", firewall.Rule{Table: "filter", Chain: chainInput, Spec: "-s 192.0.2.1/32 -p 4 -j ACCEPT"}, nil, false},
+		{"somebody's SNAT", firewall.Rule{Table: "nat", Chain: chainNAT, Spec: "-s 250.0.45.0/24 ! -o fan-250 -j SNAT --to-source 192.0.2.1"}, nil, false},
+		{"somebody's NAT of one container", firewall.Rule{Table: "nat", Chain: chainNAT, Spec: "-s 250.0.45.7/32 ! -o fan-250 -j MASQUERADE"}, nil, false},
+		{"somebody's comment", firewall.Rule{Table: "raw", Chain: chainRaw, Spec: `-s 250.0.0.0/8 -m comment --comment mine -j ACCEPT`}, nil, false},
 		{"somebody else's chain", firewall.Rule{Table: "filter", Chain: "FORWARD", Spec: "-i fan-250 -j ACCEPT"}, nil, false},
 	}
 	for _, tt := range tests {
@@ -141,6 +153,38 @@ func TestNotOthers(t *testing.T) {
 				t.Errorf("notOthers(%s) = %v, want %v", tt.rule.Spec, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestShapes checks that every rule that fans have, or had in earlier versions, is known
+// for the fan's, and for no other fan's.
+func TestShapes(t *testing.T) {
+	known := func(f fan.Fan, r firewall.Rule) {
+		t.Helper()
+		if !notOthers(f, nil)(r) {
+			t.Errorf("%s %s is not the fan's", r.Chain, r.Spec)
+		}
+		if r != tunnelRule(f) && notOthers(secondFan(t, nil), nil)(r) {
+			t.Errorf("%s %s is another fan's", r.Chain, r.Spec)
+		}
+	}
+	for _, change := range []func(*fan.Fan){nil, asVXLAN, func(f *fan.Fan) { f.DHCP, f.Bridge = true, "mine" }} {
+		f := sampleFan(t, change)
+		for _, tunnel := range []string{"ftun-250", "ftun-ipip"} {
+			for _, r := range rules(Want{Fan: f, Tunnel: tunnel, WaysOut: []string{"eth0", "wlan0"}}).Rules {
+				known(f, r)
+			}
+		}
+	}
+	for _, earlier := range []firewall.Rule{
+		{Table: "filter", Chain: chainForward, Spec: "-s 250.0.45.0/24 -d 250.0.0.0/8 -i fan-250 -o ftun-ipip -j ACCEPT"},
+		{Table: "filter", Chain: chainForward, Spec: "-s 250.0.0.0/8 -d 250.0.45.0/24 -i ftun-250 -o fan-250 -j ACCEPT"},
+		{Table: "filter", Chain: chainForward, Spec: "-s 250.0.45.0/24 -d 250.0.0.0/8 -i fan-250 -j ACCEPT"},
+		{Table: "filter", Chain: chainForward, Spec: "-s 250.0.0.0/8 -d 250.0.45.0/24 -i ftun-ipip -j ACCEPT"},
+		{Table: "raw", Chain: chainRaw, Spec: "-s 250.0.0.0/8 -d 250.0.45.0/24 -i ftun-ipip -j ACCEPT"},
+		{Table: "raw", Chain: chainRaw, Spec: "-s 250.0.0.0/8 -d 250.0.45.0/24 -j ACCEPT"},
+	} {
+		known(sampleFan(t, nil), earlier)
 	}
 }
 

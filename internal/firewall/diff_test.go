@@ -82,6 +82,16 @@ iptables -t filter -I DOCKER-USER 1 -j FAN-FORWARD
 		{name: "another fan's rules stay before and between", stale: isSample, want: sampleWant(),
 			have: strings.ReplaceAll(complete, "-A FAN-FORWARD -i fan-250 -o eth0",
 				"-A FAN-FORWARD -i fan-251 -o eth0 -j ACCEPT\n-A FAN-FORWARD -i fan-250 -o eth0")},
+		{name: "somebody's rules stay before, between and behind", stale: isSample, want: sampleWant(),
+			have: strings.NewReplacer("-A FAN-FORWARD -i fan-250 -o fan", "-A FAN-FORWARD -d 10.1.2.3/32 -j DROP\n-A FAN-FORWARD -i fan-250 -o fan",
+				"-A FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT", "-A FAN-FORWARD -j LOG\n-A FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT\n-A FAN-FORWARD -j RETURN").Replace(complete)},
+		{name: "the first of ours is missing behind somebody's", stale: isSample, want: sampleWant(),
+			have: strings.Replace(complete, "-A FAN-FORWARD -i fan-250 -o fan-250 -j ACCEPT", "-A FAN-FORWARD -d 10.1.2.3/32 -j DROP", 1),
+			text: `
+iptables -t filter -D FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT
+iptables -t filter -A FAN-FORWARD -i fan-250 -o fan-250 -j ACCEPT
+iptables -t filter -A FAN-FORWARD -i fan-250 -o eth0 -j ACCEPT
+`},
 		{name: "somebody came before the jumps; only one must be first", stale: none, want: sampleWant(),
 			have: strings.NewReplacer("-A POSTROUTING -j FAN", "-A POSTROUTING -s 172.17.0.0/16 -j MASQUERADE\n-A POSTROUTING -j FAN",
 				"-A FORWARD -j", "-A FORWARD -j DOCKER-USER\n-A FORWARD -j").Replace(complete),
