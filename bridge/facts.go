@@ -62,10 +62,6 @@ func FactsFrom(extra map[string]string) Facts {
 	}
 }
 
-func (f Facts) empty() bool {
-	return !f.ForwardingOff && !f.RedirectsOff && !f.Translating && len(f.ForwardingOn)+len(f.Tables)+len(f.Clsact) == 0
-}
-
 func (f Facts) words() map[string]string {
 	m := map[string]string{}
 	if f.ForwardingOff {
