@@ -17,7 +17,7 @@ import (
 // own are the files in which dpkg and apt keep what they have done.
 var own = regexp.MustCompile(`^/var/lib/dpkg/(status|status-old|lock|lock-frontend|triggers/Lock)$|` +
 	`^/var/log/(dpkg\.log|apt/(history|term|eipp)\.log(\.xz)?)$|` +
-	`^/var/cache/apt/(pkgcache|srcpkgcache)\.bin$|^/var/lib/apt/(extended_states|lists/lock|lists/auxfiles)$|^/var/cache/apt/archives/lock$`)
+	`^/var/cache/apt/(pkgcache|srcpkgcache)\.bin$|^/var/lib/apt/(extended_states|lists/(lock|auxfiles|partial))$|^/var/cache/apt/archives/(lock|partial)$`)
 
 // files lists what is on the machine's disk: kind, mode, owner, and what is in it.
 func (m *machine) files(t *testing.T) string {
