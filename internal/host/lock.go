@@ -25,7 +25,7 @@ func (h *Host) locked(change func() error) error {
 	if h.Patience != 0 {
 		most = h.Patience
 	}
-	unlock, err := lockNamespace(most)
+	unlock, err := lockNamespace("/run", most)
 	if err != nil {
 		return fmt.Errorf("lock network namespace: %w", err)
 	}
@@ -41,13 +41,13 @@ const namespace = "/proc/thread-self/ns/net"
 // lockNamespace takes the lock of the network namespace: two namespaces do not wait
 // for each other. It is a file that only root can open and that goes with the lock;
 // everybody can open, and so lock, the namespace itself, which has to do only where
-// /run can't be written.
-func lockNamespace(most time.Duration) (unlock func(), err error) {
+// /run can't be written. dir is /run.
+func lockNamespace(dir string, most time.Duration) (unlock func(), err error) {
 	var stat unix.Stat_t
 	if err := unix.Stat(namespace, &stat); err != nil {
 		return nil, err
 	}
-	path := fmt.Sprintf("/run/fanctl-%d.lock", stat.Ino)
+	path := fmt.Sprintf("%s/fanctl-%d.lock", dir, stat.Ino)
 	f, err := lock(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, most)
 	if err == nil {
 		return func() {

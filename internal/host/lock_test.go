@@ -75,17 +75,22 @@ func TestLockThatGoes(t *testing.T) {
 
 // The namespace itself is anybody's to lock: that is not waited for.
 func TestLockOfNamespaceIsRoots(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root for a file in /run")
-	}
 	somebody, err := lock(namespace, unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer somebody.Close()
-	unlock, err := lockNamespace(time.Second)
+	dir := t.TempDir()
+	unlock, err := lockNamespace(dir, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlock()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the lock is left: %v, %v", left, err)
+	}
+	// Where no file can be made it is the namespace, which is taken here.
+	if _, err := lockNamespace(filepath.Join(dir, "none"), time.Millisecond); err == nil || !strings.Contains(err.Error(), "another fanctl") {
+		t.Errorf("without a folder for the lock: %v", err)
+	}
 }
