@@ -23,6 +23,7 @@ type Want struct {
 	Fan     fan.Fan
 	Tunnel  string   // the fan tunnel's name
 	WaysOut []string // devices that lead out of the overlay
+	Ways    []string // devices by which the tunnel's packets come; empty: the fan's
 }
 
 // Other is another fan of this host: one that stays when a fan goes.
@@ -34,7 +35,7 @@ type Other struct {
 // CheckName refuses (fan.ErrUsage) to take a device that is not a fan's.
 func CheckName(f fan.Fan, s kernel.State) error {
 	l, there := s.Link(f.Bridge)
-	if !there || isOurs(f, l) {
+	if !there || isOurs(f, l) || isMadeFor(f, l, s) {
 		return nil
 	}
 	return fan.Usagef("bridge %s: a device of that name exists and is not a fan's (%s); choose another with --bridge or remove it", f.Bridge, l.Kind)
@@ -51,6 +52,12 @@ func isOurs(f fan.Fan, l kernel.Link) bool {
 		return true
 	}
 	return l.Alias == "" && l.MAC == f.BridgeMAC()
+}
+
+// isMadeFor says whether a bridge was made for the fan by somebody else: Docker makes a
+// network's bridge itself, with the fan's address, where it starts before the fan is up.
+func isMadeFor(f fan.Fan, l kernel.Link, s kernel.State) bool {
+	return l.Kind == "bridge" && l.Alias == "" && slices.Contains(s.Addresses, kernel.Address{Prefix: f.BridgePrefix(), Link: l.Index})
 }
 
 // host is what the host has beside the kernel's devices and the tables.
@@ -79,7 +86,7 @@ func diff(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables, now
 	f := w.Fan
 	now.forwarding.Translating = now.forwarding.ForwardingOff && tables.Translation(IsOwnChain) != ""
 	fill, made := firewall.Plan(rules(w), tables, notOthers(f, othersIn(s, f.Bridge)))
-	facts := factsOf(f, s, now.forwarding).merge(Facts{Tables: made})
+	facts := factsOf(w, s, now.forwarding).merge(Facts{Tables: made})
 	alias, err := facts.alias(f)
 	if err != nil {
 		return nil, err

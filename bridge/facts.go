@@ -131,14 +131,20 @@ func (f Facts) without(others []Other) Facts {
 
 // factsOf returns the facts for a fan's alias: those that it has or, before it
 // has one, what the host is like now.
-func factsOf(f fan.Fan, s kernel.State, now Facts) Facts {
-	if l, there := s.Link(f.Bridge); there {
+func factsOf(w Want, s kernel.State, now Facts) Facts {
+	if l, there := s.Link(w.Fan.Bridge); there {
 		if _, extra, err := fan.ParseAlias(l.Name, l.Alias); err == nil {
 			return FactsFrom(extra)
 		}
 	}
-	if underlay, ok := s.Link(f.Device); ok && s.HasClsact(underlay.Index) && !hasOurs(underlay.Index, s) {
-		now.Clsact = []string{f.Device}
+	ways := w.Ways
+	if len(ways) == 0 {
+		ways = []string{w.Fan.Device}
+	}
+	for _, device := range ways {
+		if l, ok := s.Link(device); ok && s.HasClsact(l.Index) && !hasOurs(l.Index, s) {
+			now.Clsact = append(now.Clsact, device)
+		}
 	}
 	return now
 }

@@ -197,7 +197,7 @@ func wanted(t *testing.T, overlay string, change func(*bridge.Want)) bridge.Want
 	if change != nil {
 		change(&w)
 	}
-	w.Tunnel = w.Fan.Tunnel(fan.EBPF)
+	w.Tunnel = w.Fan.Tunnel()
 	return w
 }
 

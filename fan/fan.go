@@ -78,16 +78,11 @@ func (f Fan) BridgePrefix() netip.Prefix {
 	return netip.PrefixFrom(f.BridgeAddr(), f.Mapping.SliceBits())
 }
 
-// Tunnel returns the name of the fan tunnel when the fan is built that way.
-func (f Fan) Tunnel(d Datapath) string {
-	if f.Type == IPIP && d != EBPF {
-		return SharedTunnel
-	}
-	return TunnelName(f.Mapping.Overlay())
-}
+// Tunnel returns the name of the fan tunnel.
+func (f Fan) Tunnel() string { return TunnelName(f.Mapping.Overlay()) }
 
-// Inlet returns the name of the bridge port by which packets come from the fan
-// tunnel when eBPF does the whole job.
+// Inlet returns the name of the bridge port of an ipip fan by which packets come from
+// the fan tunnel.
 func (f Fan) Inlet() string { return inletName(f.Mapping.Overlay()) }
 
 // Room returns the name of the bridge port of an ipip fan that is never up and

@@ -40,9 +40,8 @@ func TestFan(t *testing.T) {
 		{"bridge address", ipip.BridgeAddr().String(), "250.3.4.1"},
 		{"ipip bridge", ipip.BridgePrefix().String(), "250.3.4.1/24"},
 		{"vxlan bridge", vxlan.BridgePrefix().String(), "250.3.4.1/8"},
-		{"tunnel by device", ipip.Tunnel(Device), "ftun-ipip"},
-		{"tunnel by eBPF", ipip.Tunnel(EBPF), "ftun-250"},
-		{"tunnel of vxlan", vxlan.Tunnel(Device), "ftun-250"},
+		{"tunnel of ipip", ipip.Tunnel(), "ftun-250"},
+		{"tunnel of vxlan", vxlan.Tunnel(), "ftun-250"},
 		{"inlet", ipip.Inlet(), "ftin-250"},
 		{"room", ipip.Room(), "ftrm-250"},
 	} {

@@ -70,9 +70,18 @@ func checkNetwork(what string, p netip.Prefix) error {
 	if p.Masked() != p {
 		return Usagef("%s %s: host bits are set; did you mean %s?", what, p, p.Masked())
 	}
-	for _, unusable := range []string{"0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4"} {
-		if p.Overlaps(netip.MustParsePrefix(unusable)) {
-			return Usagef("%s %s overlaps %s, which no host can use", what, p, unusable)
+	usual := "250.0.0.0/8"
+	if what == "underlay" {
+		usual = "10.0.0.0/16"
+	}
+	for _, unusable := range []struct{ network, use string }{
+		{"0.0.0.0/8", "hosts without an address"}, {"127.0.0.0/8", "loopback"}, {"224.0.0.0/4", "multicast"},
+	} {
+		switch {
+		case p.String() == unusable.network:
+			return Usagef("%s %s is for %s and no host's; choose one such as %s", what, p, unusable.use, usual)
+		case p.Overlaps(netip.MustParsePrefix(unusable.network)):
+			return Usagef("%s %s overlaps %s, which is for %s and no host's; choose one such as %s", what, p, unusable.network, unusable.use, usual)
 		}
 	}
 	return nil

@@ -81,16 +81,21 @@ func TestNewMappingRefuses(t *testing.T) {
 		{"10.0.0.0/16", "10.0.0.0/8", "10.0.0.0/16 10.0.0.0/8 overlaps"},
 		{"10.0.0.0/16", "0.0.0.0/0", "0.0.0.0/0 everything"},
 		{"10.0.0.0/16", "128.0.0.0/1", "128.0.0.0/1 224.0.0.0/4"},
-		{"10.0.0.0/16", "0.0.0.0/8", "0.0.0.0/8"},
-		{"10.0.0.0/16", "127.0.0.0/8", "127.0.0.0/8"},
-		{"10.0.0.0/16", "224.0.0.0/8", "224.0.0.0/8"},
+		{"10.0.0.0/16", "0.0.0.0/8", "0.0.0.0/8 address 250.0.0.0/8"},
+		{"10.0.0.0/16", "127.0.0.0/8", "127.0.0.0/8 loopback 250.0.0.0/8"},
+		{"10.0.0.0/16", "126.0.0.0/7", "126.0.0.0/7 127.0.0.0/8 loopback"},
+		{"10.0.0.0/16", "224.0.0.0/8", "224.0.0.0/8 multicast"},
 		{"10.0.0.0/16", "192.0.0.0/2", "192.0.0.0/2 224.0.0.0/4"},
-		{"127.0.0.0/16", "250.0.0.0/8", "127.0.0.0/16"},
+		{"127.0.0.0/16", "250.0.0.0/8", "127.0.0.0/16 loopback 10.0.0.0/16"},
 		{"fd00::/16", "250.0.0.0/8", "fd00::/16 IPv4"},
 		{"10.0.0.0/16", "fd00::/8", "fd00::/8 IPv4"},
 	} {
 		_, err := NewMapping(netip.MustParsePrefix(test.underlay), netip.MustParsePrefix(test.overlay))
 		checkUsage(t, fmt.Sprintf("%s over %s", test.overlay, test.underlay), err, test.words)
+	}
+	_, err := NewMapping(netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("127.0.0.0/8"))
+	if err == nil || strings.Contains(err.Error(), "overlaps") {
+		t.Errorf("a network that overlaps itself: %v", err)
 	}
 	if _, err := NewMapping(netip.Prefix{}, netip.Prefix{}); !errors.Is(err, ErrUsage) {
 		t.Errorf("no networks at all: %v", err)

@@ -9,8 +9,9 @@ import (
 // maxName is the longest name of a network device (IFNAMSIZ-1, linux/if.h).
 const maxName = 15
 
-// SharedTunnel is the ipip device that all ipip fans of a host share: the kernel
-// allows one that takes its headers from metadata (net/ipv4/ip_tunnel.c).
+// SharedTunnel is the ipip device that all ipip fans of a host share, where the kernel
+// has it: one that takes its headers from metadata, of which the kernel allows one
+// (net/ipv4/ip_tunnel.c). It receives what is in fragments.
 const SharedTunnel = "ftun-ipip"
 
 // BridgeName returns the name of an overlay's bridge: its octets without

@@ -1,6 +1,9 @@
 package fan
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // Place is where on a host a fan is built: the host's address in the underlay and
 // the device that has it.
@@ -8,7 +11,9 @@ type Place struct {
 	Underlay netip.Prefix
 	Host     netip.Addr
 	Device   string
-	MTU      MTU // the device's
+	MTU      MTU // the least of the devices by which the other hosts are reached
+	// Narrowest is the device that has this MTU; empty: Device.
+	Narrowest string
 }
 
 // At returns the fan that a spec means at a place: what the spec leaves out is
@@ -29,7 +34,7 @@ func (s Spec) At(p Place) (Fan, error) {
 	if f.Bridge == "" {
 		f.Bridge = BridgeName(s.Overlay)
 	}
-	if err := f.setMTU(p.MTU); err != nil {
+	if err := f.setMTU(p); err != nil {
 		return f, err
 	}
 	return f, f.Validate()
@@ -37,18 +42,19 @@ func (s Spec) At(p Place) (Fan, error) {
 
 // setMTU gives a fan without one the MTU that the underlay device leaves to it,
 // and refuses (ErrUsage) one that does not fit.
-func (f *Fan) setMTU(underlay MTU) error {
+func (f *Fan) setMTU(p Place) error {
+	underlay, device := p.MTU, cmp.Or(p.Narrowest, p.Device)
 	most := f.Type.MTU(underlay)
 	if most < MinMTU {
 		return Usagef("MTU %d of underlay device %s is too small: %s adds %d bytes, so it must be %d at least",
-			underlay, f.Device, f.Type, f.Type.Overhead(), MinMTU+f.Type.Overhead())
+			underlay, device, f.Type, f.Type.Overhead(), MinMTU+f.Type.Overhead())
 	}
 	if f.MTU == 0 {
 		f.MTU = most
 	}
 	if f.MTU > most {
 		return Usagef("MTU %d does not fit: device %s has %d and %s adds %d bytes, so the fan's is %d at most",
-			f.MTU, f.Device, underlay, f.Type, f.Type.Overhead(), most)
+			f.MTU, device, underlay, f.Type, f.Type.Overhead(), most)
 	}
 	return nil
 }

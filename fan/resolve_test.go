@@ -38,7 +38,7 @@ func TestSpecOfFan(t *testing.T) {
 			t.Fatalf("%q is read as %+v, %v; want %+v", spec.Words(), read, err, spec)
 		}
 		// Over a longer packet, only an MTU that was given stays.
-		longer, err := f.Spec().At(Place{at.Underlay, at.Host, at.Device, underlay + 1})
+		longer, err := f.Spec().At(Place{Underlay: at.Underlay, Host: at.Host, Device: at.Device, MTU: underlay + 1})
 		if err == nil && (longer.MTU == f.MTU) != f.FixedMTU {
 			t.Fatalf("%s: over a longer MTU it is %s", f.Alias(), longer.Alias())
 		}
@@ -69,7 +69,7 @@ func TestSpecAmong(t *testing.T) {
 		"two to choose, gone": {[]Local{local("wan0", "10.0.7.9/16"), local("eth1", "10.0.7.10/16")}, false, "10.0.0.0/16 several 10.0.7.9/16 10.0.7.10/16", true},
 		"none":                {[]Local{local("eth0", "192.0.2.1/24")}, true, "eth0 10.0.0.0/16 192.0.2.1/24", true},
 		"none, gone":          {[]Local{local("wan0", "192.0.2.1/24")}, false, "10.0.0.0/16 192.0.2.1/24", true},
-		"only on lo":          {[]Local{local("lo", "10.0.3.4/32")}, true, "eth0 10.0.0.0/16 no", true},
+		"only on lo":          {[]Local{local("lo", "10.0.3.4/32")}, true, "10.0.3.4 lo", false},
 	} {
 		var at Place
 		spec, err := f.SpecAmong(test.locals, test.hasDevice)

@@ -154,6 +154,14 @@ func optionOf(word string) (o Option, value string, attached bool, err error) {
 }
 
 func unknownWord(word string) error {
+	for option, parse := range map[string]func(string) error{
+		"type":     func(s string) error { _, err := ParseType(s); return err },
+		"datapath": func(s string) error { _, err := ParseDatapath(s); return err },
+	} {
+		if parse(word) == nil {
+			return Usagef("word %q is a value without its option; did you mean: %s %s", word, option, word)
+		}
+	}
 	var names []string
 	for _, o := range Options() {
 		names = append(names, o.Name)
@@ -197,6 +205,8 @@ func (s *Spec) setNetworks(words []string) error {
 		return Usagef("--underlay is missing; give one such as --underlay eth0/16")
 	case len(words) < wanted && len(words) == 0:
 		return Usagef("--overlay is missing; give one such as --overlay 250.0.0.0/8")
+	case len(words) < wanted && !certainNetwork(words[0]):
+		return Usagef("word %q is no network, and if it is a device, an overlay is missing; a fan has an underlay such as eth0/16 and an overlay such as 250.0.0.0/8", words[0])
 	case len(words) < wanted:
 		return Usagef("network %q is alone; a fan has an underlay such as eth0/16 and an overlay such as 250.0.0.0/8", words[0])
 	case len(words) == 0:
@@ -214,7 +224,12 @@ func (s *Spec) setNetworks(words []string) error {
 // number only the other, and else the masks tell.
 func (s *Spec) setBoth(first, second string) error {
 	a, b := maskOf(first), maskOf(second)
-	if a == b {
+	switch {
+	case a == b && a == deviceMask && !certainNetwork(first) && !certainNetwork(second):
+		return Usagef("%q and %q are not networks; a fan is an underlay and an overlay, such as eth0/16 250.0.0.0/8", first, second)
+	case a == b && a == deviceMask:
+		return Usagef("%q and %q: either can only be the underlay, by a device's name; the overlay is a network such as 250.0.0.0/8", first, second)
+	case a == b:
 		return Usagef("networks %q and %q: which one is the underlay can't be told; its mask is longer than the overlay's", first, second)
 	}
 	if a < b {
@@ -228,19 +243,21 @@ func (s *Spec) setBoth(first, second string) error {
 	return err
 }
 
+// deviceMask is what maskOf returns for a device: more than any mask.
+const deviceMask = 1000
+
 // maskOf returns how long the mask of a network's word is, as far as that tells an
 // underlay from an overlay: more than any mask for a device, and 0 for a number.
 // Whether the word is right is for its parser to say.
 func maskOf(word string) int {
-	const device = 1000
 	who, mask, masked := strings.Cut(word, "/")
 	bits, err := strconv.Atoi(mask)
 	switch {
 	case strings.Trim(word, "0123456789") == "":
 		return 0
 	case !looksLikeAddress(who):
-		return device
-	case masked && err == nil && bits < device:
+		return deviceMask
+	case masked && err == nil && bits < deviceMask:
 		return bits
 	case masked:
 		return 1

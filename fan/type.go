@@ -80,9 +80,10 @@ func VNI(overlay netip.Prefix) uint32 { return number(overlay.Addr()) >> 8 }
 type Datapath uint8
 
 const (
-	// Auto takes the kernel's ipip device if there is one, and eBPF if not.
+	// Auto takes the kernel's ipip device to help if there is one.
 	Auto Datapath = iota
-	// Device is a kernel tunnel device, told by eBPF where to send.
+	// Device is with a kernel tunnel device. That of vxlan does the job, told by eBPF
+	// where to send; that of ipip receives what eBPF can't: packets in fragments.
 	Device
 	// EBPF does the whole job without a kernel tunnel device.
 	EBPF

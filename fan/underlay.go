@@ -80,13 +80,18 @@ type Local struct {
 // Resolve finds out which of the host's addresses is meant. locals are its
 // addresses in the kernel's order; defaultDevice holds the default route, or is
 // empty. For a network it is the one address inside, loopback devices and
-// addresses with a mask of /32 aside, which are virtual. Errors are ErrUsage.
+// addresses with a mask of /32 aside, which are virtual. An address that a loopback
+// device has and another one, too, is the other's, however it was named: the same
+// address makes the same fan. Errors are ErrUsage.
 func (u UnderlaySpec) Resolve(locals []Local, defaultDevice string) (underlay netip.Prefix, host netip.Addr, device string, err error) {
 	local, err := u.find(locals, defaultDevice)
 	if err != nil {
 		return netip.Prefix{}, netip.Addr{}, "", err
 	}
 	host = local.Prefix.Addr()
+	if local.Loopback {
+		local, _ = Holder(locals, host)
+	}
 	return netip.PrefixFrom(host, u.Bits).Masked(), host, local.Device, nil
 }
 
@@ -109,6 +114,10 @@ func (u UnderlaySpec) find(locals []Local, defaultDevice string) (Local, error) 
 	case 1:
 		return inside[0], nil
 	case 0:
+		if virtual := virtualIn(network, locals); len(virtual) > 0 {
+			return Local{}, NotYetf("underlay %s: this host has no address inside but %s, which, on lo or with a mask of /32, can be anybody's; if it is this host's, name it: %s/%d",
+				u, list(virtual), virtual[0].Prefix.Addr(), u.Bits)
+		}
 		return Local{}, NotYetf("underlay %s: this host has no address inside; its addresses are %s", u, list(locals))
 	}
 	return Local{}, Usagef("underlay %s: this host has several addresses inside: %s; name the one to use, such as %s/%d",
@@ -127,22 +136,47 @@ func insideOf(network netip.Prefix, locals []Local) []Local {
 	return inside
 }
 
-// exact finds an address that was named.
-func (u UnderlaySpec) exact(network netip.Prefix, locals []Local) (Local, error) {
+// virtualIn returns the addresses in a network that insideOf leaves aside.
+func virtualIn(network netip.Prefix, locals []Local) []Local {
+	var virtual []Local
 	for _, l := range locals {
-		if l.Prefix.Addr() == u.Addr && !l.Loopback {
-			return l, nil
+		if network.Contains(l.Prefix.Addr()) && !l.Prefix.Addr().IsLoopback() && (l.Loopback || l.Prefix.Bits() == 32) {
+			virtual = append(virtual, l)
 		}
+	}
+	return virtual
+}
+
+// exact finds an address that was named. It may be on a loopback device, as where
+// hosts tell each other their addresses by a routing protocol.
+func (u UnderlaySpec) exact(network netip.Prefix, locals []Local) (Local, error) {
+	if l, there := Holder(locals, u.Addr); there && !u.Addr.IsLoopback() {
+		return l, nil
 	}
 	return Local{}, NotYetf("underlay %s: this host has no address %s; its addresses are %s (to mean the network, write %s)",
 		u, u.Addr, list(locals), network)
 }
 
-// firstOn finds a device's first address.
+// Holder finds an address among the host's. It is a loopback device's only if no other
+// device has it.
+func Holder(locals []Local, a netip.Addr) (Local, bool) {
+	for _, loopback := range []bool{false, true} {
+		for _, l := range locals {
+			if l.Prefix.Addr() == a && l.Loopback == loopback {
+				return l, true
+			}
+		}
+	}
+	return Local{}, false
+}
+
+// firstOn finds a device's first address; 127.0.0.1 only if it has no other.
 func firstOn(device string, u UnderlaySpec, locals []Local) (Local, error) {
-	for _, l := range locals {
-		if l.Device == device {
-			return l, nil
+	for _, loopback := range []bool{false, true} {
+		for _, l := range locals {
+			if l.Device == device && l.Prefix.Addr().IsLoopback() == loopback {
+				return l, nil
+			}
 		}
 	}
 	return Local{}, NotYetf("underlay %s: device %s has no IPv4 address; this host's addresses are %s", u, device, list(locals))
@@ -151,7 +185,7 @@ func firstOn(device string, u UnderlaySpec, locals []Local) (Local, error) {
 func list(locals []Local) string {
 	var words []string
 	for _, l := range locals {
-		if !l.Loopback {
+		if !l.Prefix.Addr().IsLoopback() {
 			words = append(words, fmt.Sprintf("%s on %s", l.Prefix, l.Device))
 		}
 	}

@@ -138,9 +138,10 @@ func TestParseUnderlay(t *testing.T) {
 func TestResolve(t *testing.T) {
 	host := []Local{
 		{"lo", netip.MustParsePrefix("127.0.0.1/8"), true}, {"lo", netip.MustParsePrefix("10.0.9.9/32"), true},
-		{"eth0", netip.MustParsePrefix("10.0.0.45/24"), false}, {"eth0", netip.MustParsePrefix("10.0.0.46/24"), false},
+		{"lo", netip.MustParsePrefix("198.51.9.9/24"), true}, {"eth0", netip.MustParsePrefix("10.0.0.45/24"), false}, {"eth0", netip.MustParsePrefix("10.0.0.46/24"), false},
 		{"wg0", netip.MustParsePrefix("10.1.0.7/32"), false}, {"eth1", netip.MustParsePrefix("192.168.1.9/24"), false},
 	}
+	twice := []Local{{"lo", netip.MustParsePrefix("127.0.0.1/8"), true}, {"lo", netip.MustParsePrefix("10.0.9.9/32"), true}, {"eth2", netip.MustParsePrefix("10.0.9.9/24"), false}}
 	for _, test := range []struct{ spec, underlay, host, device, words string }{
 		{spec: "eth0/16", underlay: "10.0.0.0/16", host: "10.0.0.45", device: "eth0"},
 		{spec: "default/16", underlay: "192.168.0.0/16", host: "192.168.1.9", device: "eth1"},
@@ -149,10 +150,14 @@ func TestResolve(t *testing.T) {
 		{spec: "192.168.1.0/24", underlay: "192.168.1.0/24", host: "192.168.1.9", device: "eth1"},
 		{spec: "wg0/16", underlay: "10.1.0.0/16", host: "10.1.0.7", device: "wg0"},
 		{spec: "10.0.0.0/16", words: "10.0.0.0/16 several 10.0.0.45/24 10.0.0.46/24 10.0.0.45/16"},
-		{spec: "10.1.0.0/16", words: "10.1.0.0/16 no 192.168.1.9/24 10.0.0.45/24"}, // a /32 is virtual
-		{spec: "172.16.0.0/12", words: "172.16.0.0/12 no 192.168.1.9/24 eth1"},
+		{spec: "10.1.0.0/16", words: "10.1.0.0/16 no 10.1.0.7/32 wg0 10.1.0.7/16"}, // a /32 is virtual
+		{spec: "100.64.0.0/10", words: "100.64.0.0/10 no 192.168.1.9/24 eth1"},
 		{spec: "10.0.0.47/16", words: "10.0.0.47 10.0.0.45/24 10.0.0.0/16"},
-		{spec: "10.0.9.9/16", words: "10.0.9.9"}, // on lo
+		{spec: "10.0.9.9/16", underlay: "10.0.0.0/16", host: "10.0.9.9", device: "lo"},
+		{spec: "lo/16", underlay: "10.0.0.0/16", host: "10.0.9.9", device: "lo"},
+		{spec: "10.0.9.0/24", words: "10.0.9.0/24 no 10.0.9.9/32 lo 10.0.9.9/24"},
+		{spec: "198.51.0.0/16", words: "198.51.0.0/16 no 198.51.9.9/24 lo /32 198.51.9.9/16"},
+		{spec: "127.0.0.1/16", words: "127.0.0.1 10.0.9.9/32 10.0.0.45/24"},
 		{spec: "eth7/16", words: "eth7/16 eth7"},
 	} {
 		spec, err := ParseUnderlay(test.spec)
@@ -166,6 +171,16 @@ func TestResolve(t *testing.T) {
 		}
 		if err != nil || underlay.String() != test.underlay || a.String() != test.host || device != test.device {
 			t.Errorf("%s is %s, %s on %s, %v; want %s, %s on %s", test.spec, underlay, a, device, err, test.underlay, test.host, test.device)
+		}
+	}
+	// An address that is on a card, too, is the card's in whatever words.
+	for _, word := range []string{"10.0.0.0/16", "10.0.9.9/16", "lo/16", "eth2/16"} {
+		spec, err := ParseUnderlay(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if underlay, a, device, err := spec.Resolve(twice, ""); err != nil || underlay.String() != "10.0.0.0/16" || a.String() != "10.0.9.9" || device != "eth2" {
+			t.Errorf("%s is %s, %s on %s, %v; want 10.0.9.9 on eth2", word, underlay, a, device, err)
 		}
 	}
 	_, _, _, err := UnderlaySpec{Default: true, Bits: 16}.Resolve(host, "")

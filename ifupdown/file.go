@@ -32,6 +32,10 @@ type line struct {
 type Entry struct {
 	Line int // counted from 1
 	Spec fan.Spec
+	// Comment is what stands behind the fan in its line, without # and blanks.
+	Comment string
+	// Text is the whole line, without its end.
+	Text string
 	// Err says what is wrong with the line (fan.ErrUsage), where it is wrong.
 	Err error
 }
@@ -57,7 +61,7 @@ func parseLine(text, name string, number int) line {
 	if len(words) == 0 {
 		return l
 	}
-	l.entry = &Entry{Line: number}
+	l.entry = &Entry{Line: number, Text: text, Comment: strings.TrimSpace(strings.TrimPrefix(text[l.words:], "#"))}
 	if l.entry.Spec, l.entry.Err = fan.ParseSpec(words); l.entry.Err != nil {
 		l.entry.Err = fmt.Errorf("%s:%d: %w", name, number, l.entry.Err)
 	}
@@ -131,6 +135,32 @@ func (f *File) Delete(underlay fan.UnderlaySpec, overlay netip.Prefix) (changed 
 		}
 	}
 	return len(f.lines) < before
+}
+
+// Mark writes a comment behind the fan with these networks, in place of the one that
+// is there, and says whether that changes the file.
+func (f *File) Mark(underlay fan.UnderlaySpec, overlay netip.Prefix, comment string) (changed bool) {
+	i := f.find(func(s fan.Spec) bool { return s.Overlay == overlay && s.Underlay == underlay })
+	if i < 0 || f.lines[i].entry.Comment == comment {
+		return false
+	}
+	text := strings.TrimRightFunc(f.lines[i].text[:f.lines[i].words], unicode.IsSpace)
+	if comment != "" {
+		text += " # " + comment
+	}
+	f.lines[i] = parseLine(text, f.name, i+1)
+	return true
+}
+
+// Restore writes a text into the line of the fan with these networks, as it stood there
+// before, and says whether that changes the file.
+func (f *File) Restore(underlay fan.UnderlaySpec, overlay netip.Prefix, text string) (changed bool) {
+	i := f.find(func(s fan.Spec) bool { return s.Overlay == overlay && s.Underlay == underlay })
+	if i < 0 || f.lines[i].text == text || strings.Contains(text, "\n") {
+		return false
+	}
+	f.lines[i] = parseLine(text, f.name, i+1)
+	return true
 }
 
 func (f *File) find(wanted func(fan.Spec) bool) int {

@@ -113,22 +113,51 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+func TestMark(t *testing.T) {
+	overlay := netip.MustParsePrefix("250.0.0.0/8")
+	for _, test := range []struct{ before, comment, after string }{
+		{"b 240\na/16 250\n", "mine", "b 240\na/16 250 # mine\n"},
+		{"a 250 --dhcp   #of old\n", "mine", "a 250 --dhcp # mine\n"},
+		{"a 250 # mine\n", "mine", "a 250 # mine\n"},
+		{"a 250 # mine\n", "", "a 250\n"},
+		{"b 250\n", "mine", "b 250\n"},
+	} {
+		f := Parse("fan", test.before)
+		changed := f.Mark(fan.UnderlaySpec{Device: "a", Bits: 16}, overlay, test.comment)
+		if f.String() != test.after || changed != (test.before != test.after) {
+			t.Errorf("%q marked %q: %t, %q; want %q", test.before, test.comment, changed, f, test.after)
+		}
+		if e := f.Entries(); strings.Contains(test.before, "a") && e[len(e)-1].Comment != test.comment {
+			t.Errorf("%q has the comment %q, want %q", f, e[len(e)-1].Comment, test.comment)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(sample)
 	f.Add("A 100\nA 100")
 	f.Add("a 250\r\nb 250 bridge\n\ufeff# x")
+	f.Add("A 100 type vxlan\n100 A off")
 	f.Fuzz(func(t *testing.T, text string) {
 		file := Parse("fan", text)
 		if got := strings.TrimSuffix(file.String(), "\n"); got != strings.TrimSuffix(text, "\n") {
 			t.Errorf("%q is written back as %q", text, got)
 		}
+		type networks struct {
+			underlay fan.UnderlaySpec
+			overlay  netip.Prefix
+		}
+		seen := map[networks]bool{}
 		for _, e := range file.Entries() {
 			if e.Err != nil && (!errors.Is(e.Err, fan.ErrUsage) || strings.Contains(e.Err.Error(), "\n")) {
 				t.Errorf("%q: error %q", text, e.Err)
 			}
-			if e.Err != nil {
+			// Of lines with the same networks, of which all but one are off, the first is set.
+			n := networks{e.Spec.Underlay, e.Spec.Overlay}
+			if e.Err != nil || seen[n] {
 				continue
 			}
+			seen[n] = true
 			if changed, err := file.Set(e.Spec); changed || err != nil {
 				t.Errorf("%q: setting line %d as it is: %t, %v", text, e.Line, changed, err)
 			}

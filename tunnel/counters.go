@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/kernel"
 	"github.com/fanctl/fanctl/tunnel/bpf"
 )
@@ -26,14 +27,14 @@ type Counters struct {
 	TooBig    uint64 `json:"too_big"`   // longer than the fan's MTU: answered by ICMP, fragmented or dropped
 	TTL       uint64 `json:"ttl"`       // dropped: lived too long
 	ECN       uint64 `json:"ecn"`       // dropped: congestion marked on the way, but the packet can't carry the mark (RFC 6040)
-	Fragments uint64 `json:"fragments"` // outer fragments, which eBPF can't put together
+	Fragments uint64 `json:"fragments"` // outer fragments, which eBPF alone can't put together, whichever fan of the host they are for
 	NoRoute   uint64 `json:"no_route"`  // dropped: no route to the host
 	Kept      uint64 `json:"kept"`      // did not leave: broadcast, multicast, not IPv4, not of the overlay
 }
 
 // ReadCounters returns the counters of the fan with that bridge and tunnel. The
-// error is ErrNoCounters if none of its programs is attached. On the ipip device
-// that fans share, ECN has what the device dropped for any of them.
+// error is ErrNoCounters if none of its programs is attached. ECN has also what a tunnel
+// device of the kernel's dropped; the ipip device, for any of the fans that share it.
 func ReadCounters(bridge, tunnel string, s kernel.State) (Counters, error) {
 	m := countersOf(bridge, s)
 	if m == nil {
@@ -44,8 +45,12 @@ func ReadCounters(bridge, tunnel string, s kernel.State) (Counters, error) {
 	if err := m.Lookup(uint32(0), &cpus); err != nil {
 		return Counters{}, fmt.Errorf("read counters of %s: %w", bridge, err)
 	}
-	device, _ := s.Link(tunnel)
-	sum := Counters{ECN: device.FrameErrors}
+	var sum Counters
+	for _, name := range []string{tunnel, fan.SharedTunnel} {
+		if device, there := s.Link(name); there && (name == tunnel || isCaught(bridge, s)) {
+			sum.ECN += device.FrameErrors
+		}
+	}
 	for _, c := range cpus {
 		sum.add(c)
 	}

@@ -19,6 +19,8 @@ type Before struct {
 	Known bool
 	// Clsact names the devices that had a clsact qdisc.
 	Clsact []string
+	// Ways are the devices by which the tunnel's packets come; empty: the fan's.
+	Ways []string
 }
 
 // PlanDown returns the steps that take away what the fan's tunnel has, whole or
@@ -41,8 +43,7 @@ func PlanDown(h *netlink.Handle, f fan.Fan, s kernel.State, before Before) plan.
 		gone[room.Index] = true
 	}
 	shared, haveShared := s.Link(fan.SharedTunnel)
-	haveShared = haveShared && shared.Kind == "ipip" && shared.External
-	removeShared := haveShared && !othersOn(shared.Index, f.Bridge, s)
+	removeShared := haveShared && isShared(shared) && !othersOn(shared.Index, f.Bridge, s)
 	if removeShared {
 		gone[shared.Index] = true
 	}
@@ -95,8 +96,10 @@ func planDetach(h *netlink.Handle, f fan.Fan, s kernel.State, gone map[int]bool,
 		p = append(p, detachStep(h, attachment{device: link.Name, egress: filter.Egress, program: program}, filter))
 	}
 	// An up that was killed may have made the qdisc and no filter yet.
-	if underlay, ok := s.Link(f.Device); ok && before.Known && !s.TCX && f.Type == fan.IPIP && s.HasClsact(underlay.Index) {
-		touched = append(touched, underlay)
+	for _, device := range waysOr(before.Ways, f) {
+		if l, ok := s.Link(device); ok && before.Known && !s.TCX && f.Type == fan.IPIP && s.HasClsact(l.Index) {
+			touched = append(touched, l)
+		}
 	}
 	for _, link := range touched {
 		if left[link.Index] == 0 && link.Name != fan.SharedTunnel && !slices.Contains(before.Clsact, link.Name) {
@@ -118,6 +121,7 @@ func clsactAwayStep(h *netlink.Handle, device string) plan.Step {
 	}}
 }
 
+// planRouteAway takes away the route that an earlier version had by the ipip device.
 func planRouteAway(h *netlink.Handle, f fan.Fan, shared kernel.Link, s kernel.State) plan.Plan {
 	for _, r := range s.Routes {
 		if r.Destination != f.Mapping.Overlay() || r.Link != shared.Index || r.Table != mainTable {

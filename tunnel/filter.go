@@ -46,6 +46,11 @@ func (a attachment) parent() uint32 {
 	return netlink.HANDLE_MIN_INGRESS
 }
 
+// same says whether another attachment is of the same program at the same place.
+func (a attachment) same(b attachment) bool {
+	return a.device == b.device && a.egress == b.egress && a.program == b.program
+}
+
 // attachedAs returns the filter that the owner has for the attachment.
 func (a attachment) attachedAs(owner string, s kernel.State) (kernel.Filter, bool) {
 	link, ok := s.Link(a.device)
@@ -131,6 +136,15 @@ func (l *loader) program(name string) (*ebpf.Program, string, error) {
 		}
 	}
 	return l.loaded.ByName[name], l.fingerprint[name], nil
+}
+
+// shared returns the map that this loader's programs count in, loaded or attached
+// before.
+func (l *loader) shared() *ebpf.Map {
+	if l.loaded != nil {
+		return l.loaded.Counters
+	}
+	return l.counters()
 }
 
 func (l *loader) load() error {

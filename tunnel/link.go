@@ -144,18 +144,18 @@ func messageHasVNI(message []byte, vni uint32) bool {
 
 // addIPIPStep makes the ipip device that all fans of this host share: the kernel
 // allows only one that takes its headers from metadata.
-func addIPIPStep(h *netlink.Handle, w Want) plan.Step {
+func addIPIPStep(h *netlink.Handle) plan.Step {
 	return plan.Step{
-		Text: fmt.Sprintf("ip link add %s mtu %d type ipip external", w.Name(), w.Fan.MTU),
+		Text: "ip link add " + fan.SharedTunnel + " type ipip external",
 		Do: func() error {
 			return kernel.IPIP().Explain(h.LinkAdd(&netlink.Iptun{FlowBased: true,
-				LinkAttrs: netlink.LinkAttrs{Name: w.Name(), MTU: int(w.Fan.MTU), TxQLen: -1}}))
+				LinkAttrs: netlink.LinkAttrs{Name: fan.SharedTunnel, TxQLen: -1}}))
 		},
-		Undo: func() error { return kernel.DeleteLink(h, w.Name()) },
+		Undo: func() error { return kernel.DeleteLink(h, fan.SharedTunnel) },
 	}
 }
 
-// addPairStep makes the fan tunnel and its inlet, for ipip by eBPF.
+// addPairStep makes the tunnel of an ipip fan and its inlet.
 func addPairStep(h *netlink.Handle, w Want) plan.Step {
 	mac, peer, inlet := w.Fan.TunnelMAC(), inletMAC(w.Fan), w.Fan.Inlet()
 	return plan.Step{

@@ -33,10 +33,15 @@ func ownerHash(owner string) string {
 // codes are the programs' names in short.
 func codes() map[string]string {
 	return map[string]string{
-		bpf.IPIPSend: "is", bpf.IPIPReceive: "ir", bpf.Guard: "ig",
-		bpf.DirectSend: "ds", bpf.DirectReceive: "dr", bpf.DirectPieces: "dp", bpf.DirectDeliver: "dd", bpf.DirectClose: "dc",
+		bpf.IPIPSend: "ds", bpf.IPIPPieces: "dp", bpf.IPIPReceive: "dr", bpf.IPIPWhole: "dw",
+		bpf.IPIPDeliver: "dd", bpf.IPIPClose: "dc", bpf.Guard: "ig",
 		bpf.VXLANSend: "vs", bpf.VXLANReceive: "vr",
 	}
+}
+
+// formerCodes are of programs that earlier versions had on the ipip device.
+func formerCodes() map[string]string {
+	return map[string]string{"ipip_send": "is", "ipip_receive": "ir"}
 }
 
 // isNamed says whether a filter has the name that those would give it.
@@ -61,9 +66,11 @@ func ownedBy(owner string, f kernel.Filter) (program string, ok bool) {
 	if len(words) != 3 || words[2] != ownerHash(owner) {
 		return "", false
 	}
-	for program, code := range codes() {
-		if code == words[0] {
-			return program, true
+	for _, known := range []map[string]string{codes(), formerCodes()} {
+		for program, code := range known {
+			if code == words[0] {
+				return program, true
+			}
 		}
 	}
 	return "", false

@@ -17,7 +17,12 @@ import (
 	"github.com/fanctl/fanctl/tunnel/bpf"
 )
 
-const mainTable = unix.RT_TABLE_MAIN
+const (
+	mainTable = unix.RT_TABLE_MAIN
+	// minIPv6MTU is the least MTU with which a device has IPv6 and its settings
+	// (RFC 8200, section 5).
+	minIPv6MTU = 1280
+)
 
 // Plan returns the steps that bring the fan tunnel from what the kernel has to
 // what is wanted; none if it is there already. The fan bridge must be planned
@@ -32,7 +37,8 @@ func Plan(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, error) {
 	p = append(p, planRoom(h, w, s)...)
 	p = append(p, planFilters(h, w, s)...)
 	p = append(p, planUp(h, w, s)...)
-	return append(p, planRoute(h, w, s)...), nil
+	p = append(p, planRoute(h, w, s)...)
+	return append(p, planObsolete(h, w, s)...), nil
 }
 
 // planStale takes away the tunnel's device if it is from when the host had
@@ -40,11 +46,11 @@ func Plan(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, error) {
 // with a device go its filters and routes.
 func planStale(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, kernel.State) {
 	l, there := s.Link(w.Name())
-	if !there || w.shared() || l.MAC == w.Fan.TunnelMAC() && l.Port == w.Fan.Port {
+	if !there || l.MAC == w.Fan.TunnelMAC() && l.Port == w.Fan.Port {
 		return nil, s
 	}
 	gone := []int{l.Index}
-	if inlet, ok := s.Link(w.Fan.Inlet()); ok && w.direct() {
+	if inlet, ok := s.Link(w.Fan.Inlet()); ok && w.ipip() {
 		gone = append(gone, inlet.Index)
 	}
 	return plan.Plan{deleteLinkStep(h, w.Name())}, s.Without(gone...)
@@ -52,14 +58,14 @@ func planStale(h *netlink.Handle, w Want, s kernel.State) (plan.Plan, kernel.Sta
 
 func planDevices(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	l, there := s.Link(w.Name())
-	switch {
-	case w.direct():
-		return planPair(h, w, l, there, s)
-	case w.shared():
-		return planShared(h, w, l, there)
-	default:
+	if !w.ipip() {
 		return planVXLAN(h, w, l, there)
 	}
+	p := planPair(h, w, l, there, s)
+	if _, there := s.Link(fan.SharedTunnel); w.catches() && !there {
+		p = append(p, addIPIPStep(h))
+	}
+	return p
 }
 
 // checkDevices returns an error if a device with the name of one of the fan
@@ -71,7 +77,10 @@ func (w Want) checkDevices(s kernel.State) error {
 	if l, there := s.Link(w.Fan.Room()); there && !isRoom(w.Fan, l) {
 		return foreignDevice(l)
 	}
-	if l, there := s.Link(w.Fan.Inlet()); there && w.direct() && !isInlet(w.Fan, l) {
+	if l, there := s.Link(w.Fan.Inlet()); there && w.ipip() && !isInlet(w.Fan, l) {
+		return foreignDevice(l)
+	}
+	if l, there := s.Link(fan.SharedTunnel); there && w.catches() && !isShared(l) {
 		return foreignDevice(l)
 	}
 	return nil
@@ -79,16 +88,15 @@ func (w Want) checkDevices(s kernel.State) error {
 
 // isTunnel says whether the device of the fan tunnel's name is one.
 func (w Want) isTunnel(l kernel.Link, s kernel.State) bool {
-	switch {
-	case w.direct():
+	if w.ipip() {
 		_, inlet := s.Link(w.Fan.Inlet())
 		return l.Kind == "veth" && inlet && l.MAC[1] == w.Fan.TunnelMAC()[1]
-	case w.shared():
-		return l.Kind == "ipip" && l.External
-	default:
-		return l.Kind == "vxlan" && l.External
 	}
+	return l.Kind == "vxlan" && l.External
 }
+
+// isShared says whether a device of the name of the one that fans share is that.
+func isShared(l kernel.Link) bool { return l.Kind == "ipip" && l.External }
 
 func foreignDevice(l kernel.Link) error {
 	return fan.Usagef("tunnel %s: a device of that name exists and is not a fan's (%s); rename or remove it", l.Name, l.Kind)
@@ -100,17 +108,6 @@ func planVXLAN(h *netlink.Handle, w Want, l kernel.Link, there bool) plan.Plan {
 		return plan.Plan{addVXLANStep(h, w), addVNIStep(h, w)}
 	case !hasVNI(l.Index, fan.VNI(w.Fan.Mapping.Overlay())):
 		return plan.Plan{addVNIStep(h, w)}
-	}
-	return nil
-}
-
-func planShared(h *netlink.Handle, w Want, l kernel.Link, there bool) plan.Plan {
-	switch {
-	case !there:
-		return plan.Plan{addIPIPStep(h, w)}
-	case l.MTU < int(w.Fan.MTU):
-		// Each fan's own MTU is on its route.
-		return plan.Plan{mtuStep(h, w.Name(), l.MTU, int(w.Fan.MTU))}
 	}
 	return nil
 }
@@ -140,21 +137,40 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 		owner:    w.Fan.Bridge,
 		counters: func() *ebpf.Map { return countersOf(w.Fan.Bridge, s) },
 	}
-	if w.shared() {
-		p = append(p, planGuard(h, w.Name(), s)...)
+	otherLink := &loader{owner: w.Fan.Bridge, counters: l.shared}
+	if w.catches() {
+		p = append(p, planGuard(h, fan.SharedTunnel, s)...)
 	}
 	clsact := map[string]bool{}
-	for _, a := range w.attachments() {
-		l.names = append(l.names, a.program)
+	for _, a := range w.attachments(s) {
 		link, there := s.Link(a.device)
 		fresh := !there || !s.HasClsact(link.Index)
 		if fresh && !a.byTCX(s) && !clsact[a.device] && a.device != fan.SharedTunnel {
 			clsact[a.device] = true
 			p = append(p, clsactStep(h, a.device))
 		}
+		if header := linkHeader(link); a.foreign && there && header != config.LinkHeader {
+			// A second way whose packets begin with another header than the first's.
+			otherLink.config = withLinkHeader(l.config, header)
+			otherLink.names = []string{a.program}
+			other := config
+			other.LinkHeader = header
+			p = append(p, planFilter(h, w, a, s, other, complete, otherLink)...)
+			continue
+		}
+		l.names = append(l.names, a.program)
 		p = append(p, planFilter(h, w, a, s, config, complete, l)...)
 	}
 	return p
+}
+
+// withLinkHeader returns what gives the same constants but for the link header.
+func withLinkHeader(config func() (bpf.Config, error), header uint8) func() (bpf.Config, error) {
+	return func() (bpf.Config, error) {
+		c, err := config()
+		c.LinkHeader = header
+		return c, err
+	}
 }
 
 func planFilter(h *netlink.Handle, w Want, a attachment, s kernel.State, config bpf.Config, complete bool, l *loader) plan.Plan {
@@ -194,6 +210,28 @@ func planGuard(h *netlink.Handle, device string, s kernel.State) plan.Plan {
 	return p
 }
 
+// planObsolete takes away the fan's programs that are not where one of its programs
+// belongs, for it was another way or another version that attached them, and the ipip
+// device if no fan is to be on it. It comes last: what is to be is there by then.
+func planObsolete(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
+	shared, there := s.Link(fan.SharedTunnel)
+	if w.ipip() && !w.catches() && there && isShared(shared) && !othersOn(shared.Index, w.Fan.Bridge, s) {
+		s = s.Without(shared.Index)
+		return append(plan.Plan{deleteLinkStep(h, fan.SharedTunnel)}, planObsolete(h, w, s)...)
+	}
+	var p plan.Plan
+	belongs := w.attachments(s)
+	for _, f := range s.Filters {
+		program, ours := ownedBy(w.Fan.Bridge, f)
+		link, there := s.LinkAt(f.Link)
+		a := attachment{device: link.Name, egress: f.Egress, program: program}
+		if ours && there && !slices.ContainsFunc(belongs, a.same) {
+			p = append(p, detachStep(h, a, f))
+		}
+	}
+	return p
+}
+
 // configNow returns the constants with the devices' indices as they are when
 // the programs are loaded.
 func configNow(h *netlink.Handle, w Want) (bpf.Config, error) {
@@ -209,25 +247,24 @@ func configNow(h *netlink.Handle, w Want) (bpf.Config, error) {
 }
 
 func planUp(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
-	names, port := []string{w.Name()}, ""
-	switch {
-	case w.direct():
+	names, port := []string{w.Name()}, w.Name()
+	if w.ipip() {
 		names, port = append(names, w.Fan.Inlet()), w.Fan.Inlet()
-	case w.Fan.Type == fan.VXLAN:
-		port = w.Name()
+	}
+	if w.catches() {
+		names = append(names, fan.SharedTunnel)
 	}
 	var p plan.Plan
 	for _, name := range names {
 		p = append(p, planSettings(w, name, s)...)
 	}
 	bridge, _ := s.Link(w.Fan.Bridge)
-	if port != "" {
-		if l, there := s.Link(port); !there || bridge.Index == 0 || l.Master != bridge.Index {
-			p = append(p, masterStep(h, port, w.Fan.Bridge))
-		}
-		if l, _ := s.Link(port); w.direct() && !l.Closed {
-			p = append(p, closeInletStep(h, port))
-		}
+	l, there := s.Link(port)
+	if !there || bridge.Index == 0 || l.Master != bridge.Index {
+		p = append(p, masterStep(h, port, w.Fan.Bridge))
+	}
+	if w.ipip() && !l.Closed {
+		p = append(p, closeInletStep(h, port))
 	}
 	for _, name := range names {
 		if l, there := s.Link(name); !there || !l.Up {
@@ -244,14 +281,19 @@ func planUp(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 // none of them, whatever one of its name has now.
 func planSettings(w Want, device string, s kernel.State) plan.Plan {
 	settings := []sysctl.Setting{{Path: "net/ipv6/conf/" + device + "/disable_ipv6", Value: "1", Optional: true}}
-	if w.Fan.Type == fan.IPIP && device == w.Name() {
+	if w.ipip() && device == w.Name() {
 		settings = append(settings,
 			sysctl.Setting{Path: "net/ipv4/conf/" + device + "/rp_filter", Value: "0"},
 			sysctl.Setting{Path: "net/ipv4/conf/" + device + "/send_redirects", Value: "0"},
 			sysctl.Setting{Path: "net/ipv4/conf/" + device + "/forwarding", Value: "1"})
 	}
-	if _, there := s.Link(device); !there {
+	l, there := s.Link(device)
+	switch {
+	case !there:
 		return sysctl.Diff(settings, nil)
+	case l.MTU < minIPv6MTU && w.Fan.MTU >= minIPv6MTU:
+		// With the MTU the kernel's IPv6 will be back on the device.
+		return sysctl.Diff(settings, sysctl.Look(settings))
 	}
 	return sysctl.Plan(settings)
 }

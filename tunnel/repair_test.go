@@ -76,17 +76,16 @@ func TestPlanCompletesPair(t *testing.T) {
 
 // So is the ipip device alone, and a tunnel whose bridge somebody has removed.
 func TestPlanCompletesOtherLeftovers(t *testing.T) {
-	shared, direct := wanted(t, fan.IPIP, fan.Device), wanted(t, fan.IPIP, fan.EBPF)
-	s := built(t, shared)
-	s.Clsact, s.Filters, s.Routes, s.Links[3].Up = nil, nil, nil, false
-	_, all, _ := strings.Cut(sharedSteps[1:], "\n")
-	checkPlan(t, "an ipip device", shared, s, all)
+	caught, direct := wanted(t, fan.IPIP, fan.Device), wanted(t, fan.IPIP, fan.EBPF)
+	s := bare()
+	s.Links = append(s.Links, kernel.Link{Name: "ftun-ipip", Kind: "ipip", Index: 6, External: true})
+	checkPlan(t, "an ipip device", caught, s, strings.Replace(withDevice(directSteps), "\nip link add ftun-ipip type ipip external", "", 1))
 
 	s = built(t, direct).Without(3)
 	s.Links[3].Master, s.Links[3].Closed = 0, false
 	checkPlan(t, "no bridge", direct, s, `
 tc qdisc add dev fan-250 clsact
-tc filter add dev fan-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_deliver
+tc filter add dev fan-250 egress pref 1 handle 1 bpf direct-action # ipip_deliver
 ip link set ftin-250 master fan-250
 bridge link set dev ftin-250 learning off flood off mcast_flood off bcast_flood off`)
 }
@@ -112,6 +111,25 @@ func moved(w Want) Want {
 	return w
 }
 
+// movedSteps are those of a fan by eBPF alone whose host has another address.
+const movedSteps = `
+ip link del ftun-250
+ip link add ftun-250 mtu 1480 address 06:fa:0a:00:07:01 type veth peer name ftin-250 mtu 1480 address 0e:fa:0a:00:07:01
+ethtool -K ftun-250 tx-gre-segmentation off tx-gre-csum-segmentation off tx-ipxip4-segmentation off tx-ipxip6-segmentation off tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off
+ip link set ftun-250 arp off
+tc qdisc add dev ftun-250 clsact
+tc filter add dev ftun-250 egress pref 1 handle 1 bpf direct-action # ipip_send
+tc qdisc add dev ftin-250 clsact
+tc filter add dev ftin-250 egress pref 1 handle 1 bpf direct-action # ipip_close
+tc filter replace dev fan-250 egress pref 12 handle 1 bpf direct-action # ipip_deliver
+tc filter replace dev eth0 ingress pref 13 handle 1 bpf direct-action # ipip_receive
+tc filter add dev ftin-250 ingress pref 1 handle 1 bpf direct-action # ipip_pieces
+ip link set ftin-250 master fan-250
+bridge link set dev ftin-250 learning off flood off mcast_flood off bcast_flood off
+ip link set ftun-250 up
+ip link set ftin-250 up
+ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.7.1.1 mtu 1480`
+
 // A device that carries the former address is made anew, with all that was on
 // it, and what stays elsewhere is replaced.
 func TestPlanMovesToAnotherHostAddress(t *testing.T) {
@@ -119,27 +137,9 @@ func TestPlanMovesToAnotherHostAddress(t *testing.T) {
 		w    Want
 		want string
 	}{
-		{wanted(t, fan.IPIP, fan.EBPF), `
-ip link del ftun-250
-ip link add ftun-250 mtu 1480 address 06:fa:0a:00:07:01 type veth peer name ftin-250 mtu 1480 address 0e:fa:0a:00:07:01
-ethtool -K ftun-250 tx-gre-segmentation off tx-gre-csum-segmentation off tx-ipxip4-segmentation off tx-ipxip6-segmentation off tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off
-ip link set ftun-250 arp off
-tc qdisc add dev ftun-250 clsact
-tc filter add dev ftun-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_send
-tc qdisc add dev ftin-250 clsact
-tc filter add dev ftin-250 egress pref 1 handle 1 bpf direct-action # ipip_direct_close
-tc filter replace dev fan-250 egress pref 12 handle 1 bpf direct-action # ipip_direct_deliver
-tc filter replace dev eth0 ingress pref 13 handle 1 bpf direct-action # ipip_direct_receive
-tc filter add dev ftin-250 ingress pref 1 handle 1 bpf direct-action # ipip_direct_pieces
-ip link set ftin-250 master fan-250
-bridge link set dev ftin-250 learning off flood off mcast_flood off bcast_flood off
-ip link set ftun-250 up
-ip link set ftin-250 up
-ip route add 250.0.0.0/8 via 250.0.0.0 dev ftun-250 onlink src 250.7.1.1 mtu 1480`},
-		{wanted(t, fan.IPIP, fan.Device), `
-tc filter replace dev ftun-ipip egress pref 10 handle 1 bpf direct-action # ipip_send
-tc filter replace dev ftun-ipip ingress pref 11 handle 1 bpf direct-action # ipip_receive
-ip route replace 250.0.0.0/8 via 250.0.0.0 dev ftun-ipip onlink src 250.7.1.1 mtu 1480`},
+		{wanted(t, fan.IPIP, fan.EBPF), movedSteps},
+		{wanted(t, fan.IPIP, fan.Device), strings.Replace(movedSteps, "\nip link set ftin-250 master",
+			"\ntc filter replace dev ftun-ipip ingress pref 15 handle 1 bpf direct-action # ipip_whole\nip link set ftin-250 master", 1)},
 		{wanted(t, fan.VXLAN, fan.Device), `
 ip link del ftun-250
 ip link add ftun-250 mtu 65485 address 06:fa:0a:00:07:01 type vxlan external vnifilter dstport 8472 nolearning
@@ -190,12 +190,15 @@ func TestNotBuiltAsSomebodyElses(t *testing.T) {
 	w := wanted(t, fan.IPIP, fan.Device)
 	others, elsewhere := built(t, w), built(t, w)
 	for i := range others.Filters {
-		others.Filters[i].Name = "fan-251/ipip_send/00000000"
+		others.Filters[i].Name = "fan-251/ipip_whole/00000000"
 		elsewhere.Filters[i].Link = 2
 	}
-	for name, s := range map[string]kernel.State{"another fan's": others, "programs elsewhere": elsewhere, "no device": built(t, w).Without(4)} {
-		if d, there := BuiltAs(w.Fan, s); there {
-			t.Errorf("%s: the tunnel is built as %s", name, d)
+	for name, s := range map[string]kernel.State{"another fan's": others, "programs elsewhere": elsewhere, "no device": built(t, w).Without(6)} {
+		if d, there := BuiltAs(w.Fan, s); !there || d != fan.EBPF {
+			t.Errorf("%s: the tunnel is built as %s, %t", name, d, there)
+		}
+		if d, there := BuiltAs(w.Fan, s.Without(4, 5)); there {
+			t.Errorf("%s: without its pair the tunnel is built as %s", name, d)
 		}
 	}
 }
@@ -204,7 +207,7 @@ func TestConfigNeedsTheDevices(t *testing.T) {
 	for _, w := range everyWay(t) {
 		needed := []string{w.Name(), "eth0"}
 		switch {
-		case w.direct():
+		case w.ipip():
 			needed = append(needed, "ftin-250")
 		case w.Fan.Type == fan.VXLAN:
 			needed = []string{w.Name(), "fan-250"}
@@ -236,8 +239,9 @@ func TestConfigOfDevices(t *testing.T) {
 	}
 
 	w = wanted(t, fan.IPIP, fan.Device)
+	w.OuterFirst = true
 	c, _ = w.config(built(t, w))
-	if want := (bpf.Devices{Tunnel: 4, Underlay: 2, LinkHeader: 14}); c != bpf.NewConfig(w.Fan, want) {
+	if want := (bpf.Devices{Tunnel: 4, TunnelMAC: w.Fan.TunnelMAC(), Inlet: 5, Underlay: 2, LinkHeader: 14, Catches: true, OuterFirst: true}); c != bpf.NewConfig(w.Fan, want) {
 		t.Errorf("with the ipip device the constants are %+v, want those of %+v", c, want)
 	}
 }

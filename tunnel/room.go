@@ -14,8 +14,7 @@ import (
 // A packet that a container sends has hardly any room before its first byte, and
 // the tunnel's header then costs a copy. A bridge passes on to all of its ports,
 // and a veth port to the container behind it, how much room the greediest port
-// asks for (net/bridge/br_if.c: update_headroom); veth ports and the ipip device,
-// which is no port, ask for none. So an ipip fan's bridge has one more port, a
+// asks for (net/bridge/br_if.c: update_headroom); veth ports ask for none. So an ipip fan's bridge has one more port, a
 // vxlan device that is never up: it opens no socket and no packet passes, it only
 // asks. Without it everything works, slower. Should somebody bring it up, a program
 // drops what comes in.

@@ -10,7 +10,7 @@ import (
 )
 
 func TestPlanRoom(t *testing.T) {
-	w := wanted(t, fan.IPIP, fan.Device)
+	w := wanted(t, fan.IPIP, fan.EBPF)
 	w.Room = true
 	room := kernel.Link{Name: "ftrm-250", Kind: "vxlan", Index: 9, MAC: roomMAC(w.Fan), Master: 3}
 	loose := room
@@ -33,11 +33,11 @@ func TestPlanRoom(t *testing.T) {
 			t.Errorf("%s: the plan of down is\n%s\nwant\n%s", name, got, test.away)
 		}
 	}
-	steps := strings.Replace(sharedSteps, "\ntc qdisc", "\n"+add+"\nip link set ftrm-250 master fan-250\ntc qdisc", 1)
-	steps = strings.Replace(steps, "\nip link set ftun-ipip up", `
+	steps := strings.Replace(directSteps, "\ntc qdisc", "\n"+add+"\nip link set ftrm-250 master fan-250\ntc qdisc", 1)
+	steps = strings.Replace(steps, "\nip link set ftin-250 master", `
 tc qdisc add dev ftrm-250 clsact
-tc filter add dev ftrm-250 ingress pref 1 handle 1 bpf direct-action # guard
-ip link set ftun-ipip up`, 1)
+tc filter add dev ftrm-250 ingress pref 1 handle 1 bpf direct-action # ipip_close
+ip link set ftin-250 master`, 1)
 	checkPlan(t, "with a room", w, bare(), steps)
 	for _, without := range []Want{wanted(t, fan.VXLAN, fan.Device), wanted(t, fan.IPIP, fan.EBPF)} {
 		without.Room = without.Fan.Type == fan.VXLAN
@@ -51,11 +51,11 @@ ip link set ftun-ipip up`, 1)
 // The room is closed, and somebody else's device is
 // left alone.
 func TestRoomIsClosed(t *testing.T) {
-	for d, program := range map[fan.Datapath]string{fan.EBPF: "ipip_direct_close", fan.Device: "guard"} {
+	for _, d := range []fan.Datapath{fan.EBPF, fan.Device} {
 		w := wanted(t, fan.IPIP, d)
 		w.Room = true
 		p, err := Plan(nil, w, bare())
-		want := "tc qdisc add dev ftrm-250 clsact\ntc filter add dev ftrm-250 ingress pref 1 handle 1 bpf direct-action # " + program
+		want := "tc qdisc add dev ftrm-250 clsact\ntc filter add dev ftrm-250 ingress pref 1 handle 1 bpf direct-action # ipip_close"
 		if got := withoutSettings(p); err != nil || !strings.Contains(got, want) {
 			t.Errorf("%s: the plan is\n%s, %v\nwant in it\n%s", d, got, err, want)
 		}
@@ -78,15 +78,15 @@ func withRoom(t *testing.T, w Want) kernel.State {
 	s.Links = append(s.Links, kernel.Link{Name: "ftrm-250", Kind: "vxlan", Index: 9, MAC: roomMAC(w.Fan), Master: 3})
 	s.Clsact = append(s.Clsact, 9)
 	s.Filters = append(s.Filters, kernel.Filter{Link: 9, Priority: 1, Handle: 1, Program: 300,
-		Name: filterName("fan-250", w.closes(), bpf.Fingerprint(w.closes(), config))})
+		Name: filterName("fan-250", bpf.IPIPClose, bpf.Fingerprint(bpf.IPIPClose, config))})
 	return s
 }
 
 // The room's filter goes with the room.
 func TestRoomComesAndGoesAsAWhole(t *testing.T) {
 	for d, want := range map[fan.Datapath]string{
-		fan.Device: "ip link del ftrm-250\nip link del ftun-ipip",
-		fan.EBPF:   "tc filter del dev eth0 ingress pref 13 # ipip_direct_receive\ntc qdisc del dev eth0 clsact\nip link del ftrm-250\nip link del ftun-250",
+		fan.Device: "tc filter del dev eth0 ingress pref 13 # ipip_receive\ntc qdisc del dev eth0 clsact\nip link del ftrm-250\nip link del ftun-250\nip link del ftun-ipip",
+		fan.EBPF:   "tc filter del dev eth0 ingress pref 13 # ipip_receive\ntc qdisc del dev eth0 clsact\nip link del ftrm-250\nip link del ftun-250",
 	} {
 		w := wanted(t, fan.IPIP, d)
 		s := withRoom(t, w)

@@ -24,7 +24,7 @@ func withTCX(t *testing.T, w Want) kernel.State {
 	for i, f := range s.Filters {
 		if f.Link == underlay.Index {
 			s.Filters[i] = kernel.Filter{Link: f.Link, TCX: true, Program: f.Program,
-				Name: programName("fan-250", bpf.DirectReceive, bpf.Fingerprint(bpf.DirectReceive, config))}
+				Name: programName("fan-250", bpf.IPIPReceive, bpf.Fingerprint(bpf.IPIPReceive, config))}
 		}
 	}
 	return s
@@ -54,9 +54,9 @@ func TestPlanWithTCX(t *testing.T) {
 	fresh.TCX = true
 	checkPlan(t, "vxlan", wanted(t, fan.VXLAN, fan.Device), fresh, vxlanSteps)
 	checkPlan(t, "ipip by eBPF", wanted(t, fan.IPIP, fan.EBPF), fresh, byTCX(t, directSteps,
-		"ftun-250 egress ipip_direct_send", "fan-250 egress ipip_direct_deliver", "eth0 ingress ipip_direct_receive"))
-	shared := byTCX(t, sharedSteps, "ftun-ipip egress ipip_send", "ftun-ipip ingress ipip_receive")
-	checkPlan(t, "ipip by device", wanted(t, fan.IPIP, fan.Device), fresh, shared)
+		"ftun-250 egress ipip_send", "fan-250 egress ipip_deliver", "eth0 ingress ipip_receive"))
+	checkPlan(t, "ipip by device", wanted(t, fan.IPIP, fan.Device), fresh, byTCX(t, withDevice(directSteps),
+		"ftun-250 egress ipip_send", "fan-250 egress ipip_deliver", "eth0 ingress ipip_receive"))
 	for _, d := range []fan.Datapath{fan.EBPF, fan.Device} {
 		w := wanted(t, fan.IPIP, d)
 		checkPlan(t, d.String(), w, withTCX(t, w), "")
@@ -66,11 +66,11 @@ func TestPlanWithTCX(t *testing.T) {
 	}
 	direct := wanted(t, fan.IPIP, fan.EBPF)
 	stale := withTCX(t, direct)
-	stale.Filters[3].Name = programName("fan-250", bpf.DirectReceive, "00000000")
-	checkPlan(t, "another program", direct, stale, "bpftool net replace tcx_ingress dev eth0 # ipip_direct_receive")
+	stale.Filters[3].Name = programName("fan-250", bpf.IPIPReceive, "00000000")
+	checkPlan(t, "another program", direct, stale, "bpftool net replace tcx_ingress dev eth0 # ipip_receive")
 	missing := withTCX(t, direct)
 	missing.Filters = slices.Delete(missing.Filters, 3, 4)
-	checkPlan(t, "a program missing", direct, missing, "bpftool net attach tcx_ingress dev eth0 # ipip_direct_receive")
+	checkPlan(t, "a program missing", direct, missing, "bpftool net attach tcx_ingress dev eth0 # ipip_receive")
 }
 
 // What is attached by clsact stays there: it works, and a swap loses no packet.
@@ -85,7 +85,7 @@ func TestPlanDownWithTCX(t *testing.T) {
 	w := wanted(t, fan.IPIP, fan.EBPF)
 	s := withTCX(t, w)
 	s.Clsact = []int{2} // somebody's, made while the fan was up
-	want := "bpftool net detach tcx_ingress dev eth0 # ipip_direct_receive\nip link del ftun-250"
+	want := "bpftool net detach tcx_ingress dev eth0 # ipip_receive\nip link del ftun-250"
 	if got := withoutSettings(PlanDown(nil, w.Fan, s, Before{Known: true})); got != want {
 		t.Errorf("the plan is\n%s\nwant\n%s", got, want)
 	}

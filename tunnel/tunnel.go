@@ -26,22 +26,36 @@ type Want struct {
 	Fan fan.Fan
 	// Datapath is the way that was chosen: Device or EBPF.
 	Datapath fan.Datapath
-	// PlainSums says that the underlay device writes checksums from any byte on
+	// Ways are the devices by which the tunnel's packets come and leave, first the one
+	// by which most leave; empty: the fan's device.
+	Ways []string
+	// PlainSums says that the first of the ways writes checksums from any byte on
 	// (kernel.SumsPlainly).
 	PlainSums bool
+	// OuterFirst says that packets which the ipip device has received may begin with the
+	// outer headers (kernel.OuterFirst).
+	OuterFirst bool
 	// Room says that the kernel has what an ipip fan's room is made of
 	// (kernel.HasVXLAN).
 	Room bool
 }
 
 // Name returns the name of the fan tunnel.
-func (w Want) Name() string { return w.Fan.Tunnel(w.Datapath) }
+func (w Want) Name() string { return w.Fan.Tunnel() }
 
-// direct says whether eBPF does the whole job.
-func (w Want) direct() bool { return w.Fan.Type == fan.IPIP && w.Datapath == fan.EBPF }
+// ipip says whether the tunnel is one of RFC 2003, which eBPF builds.
+func (w Want) ipip() bool { return w.Fan.Type == fan.IPIP }
 
-// shared says whether the tunnel is the ipip device that all fans share.
-func (w Want) shared() bool { return w.Fan.Type == fan.IPIP && w.Datapath == fan.Device }
+// catches says whether the ipip device that all fans share receives for eBPF.
+func (w Want) catches() bool { return w.ipip() && w.Datapath == fan.Device }
+
+// waysOr returns the ways, or the fan's device if there are none.
+func waysOr(ways []string, f fan.Fan) []string {
+	if len(ways) == 0 {
+		return []string{f.Device}
+	}
+	return ways
+}
 
 // inletMAC is the hardware address of the inlet, which no packet carries.
 func inletMAC(f fan.Fan) [6]byte {
@@ -66,13 +80,33 @@ func BuiltAs(f fan.Fan, s kernel.State) (d fan.Datapath, built bool) {
 		_, built = s.Link(fan.TunnelName(f.Mapping.Overlay()))
 		return fan.Device, built
 	}
-	if l, there := s.Link(f.Inlet()); there && isInlet(f, l) {
-		return fan.EBPF, true
+	if isCaught(f.Bridge, s) {
+		return fan.Device, true
 	}
+	l, there := s.Link(f.Inlet())
+	return fan.EBPF, there && isInlet(f, l)
+}
+
+// isCaught says whether the fan with that bridge has a program on the ipip device that
+// fans share.
+func isCaught(bridge string, s kernel.State) bool {
 	shared, there := s.Link(fan.SharedTunnel)
-	return fan.Device, there && slices.ContainsFunc(s.Filters, func(filter kernel.Filter) bool {
-		_, ours := ownedBy(f.Bridge, filter)
+	return there && slices.ContainsFunc(s.Filters, func(filter kernel.Filter) bool {
+		_, ours := ownedBy(bridge, filter)
 		return ours && filter.Link == shared.Index
+	})
+}
+
+// IsWhole says whether nothing of a fan's tunnel is missing that Plan makes before its
+// last step, as far as one can tell by that one's being there: the route, or what vxlan
+// has in its place.
+func IsWhole(f fan.Fan, s kernel.State) bool {
+	l, there := s.Link(f.Tunnel())
+	if f.Type == fan.VXLAN || !there {
+		return there && l.Up
+	}
+	return slices.ContainsFunc(s.Routes, func(r kernel.Route) bool {
+		return r.Destination == f.Mapping.Overlay() && r.Link == l.Index && r.Table == mainTable
 	})
 }
 
@@ -81,41 +115,45 @@ func OwnPorts(f fan.Fan) []string {
 	return fan.PortNames(f.Mapping.Overlay())
 }
 
+// receivers returns the devices by which packets of the tunnel may come: the ways,
+// and those that were ways once. A route that was away may be back any moment.
+func (w Want) receivers(s kernel.State) []string {
+	devices := slices.Clone(waysOr(w.Ways, w.Fan))
+	for _, f := range s.Filters {
+		program, ours := ownedBy(w.Fan.Bridge, f)
+		l, ok := s.LinkAt(f.Link)
+		former := ours && ok && program == bpf.IPIPReceive && l.Name != fan.SharedTunnel // where earlier versions had one
+		if former && !slices.Contains(devices, l.Name) {
+			devices = append(devices, l.Name)
+		}
+	}
+	return devices
+}
+
 // attachments returns where the fan's programs belong.
-func (w Want) attachments() []attachment {
-	var list []attachment
-	switch {
-	case w.direct():
-		list = []attachment{
-			{device: w.Name(), egress: true, program: bpf.DirectSend, hot: true},
-			{device: w.Fan.Inlet(), egress: true, program: bpf.DirectClose},
-			{device: w.Fan.Bridge, egress: true, program: bpf.DirectDeliver, hot: true},
-			{device: w.Fan.Device, program: bpf.DirectReceive, foreign: true},
-			{device: w.Fan.Inlet(), program: bpf.DirectPieces},
-		}
-	case w.shared():
-		list = []attachment{
-			{device: w.Name(), egress: true, program: bpf.IPIPSend, hot: true},
-			{device: w.Name(), program: bpf.IPIPReceive, hot: true},
-		}
-	default:
+func (w Want) attachments(s kernel.State) []attachment {
+	if !w.ipip() {
 		return []attachment{
 			{device: w.Name(), egress: true, program: bpf.VXLANSend},
 			{device: w.Name(), program: bpf.VXLANReceive},
 		}
 	}
+	list := []attachment{
+		{device: w.Name(), egress: true, program: bpf.IPIPSend, hot: true},
+		{device: w.Fan.Inlet(), egress: true, program: bpf.IPIPClose},
+		{device: w.Fan.Bridge, egress: true, program: bpf.IPIPDeliver, hot: true},
+	}
+	for _, device := range w.receivers(s) {
+		list = append(list, attachment{device: device, program: bpf.IPIPReceive, foreign: true})
+	}
+	list = append(list, attachment{device: w.Fan.Inlet(), program: bpf.IPIPPieces})
+	if w.catches() {
+		list = append(list, attachment{device: fan.SharedTunnel, program: bpf.IPIPWhole})
+	}
 	if w.Room {
-		list = append(list, attachment{device: w.Fan.Room(), program: w.closes()})
+		list = append(list, attachment{device: w.Fan.Room(), program: bpf.IPIPClose})
 	}
 	return list
-}
-
-// closes is the program of the fan's that lets nothing pass.
-func (w Want) closes() string {
-	if w.direct() {
-		return bpf.DirectClose
-	}
-	return bpf.Guard
 }
 
 // config returns the constants of the fan's programs as far as the kernel has
@@ -126,17 +164,19 @@ func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
 		bridge, haveBridge := s.Link(w.Fan.Bridge)
 		return bpf.NewConfig(w.Fan, bpf.Devices{Bridge: bridge.Index}), haveTunnel && haveBridge
 	}
-	underlay, haveUnderlay := s.Link(w.Fan.Device)
-	d := bpf.Devices{Tunnel: tunnel.Index, Underlay: underlay.Index, PlainSums: w.PlainSums}
-	if underlay.Ethernet {
-		d.LinkHeader = 14
-	}
-	if w.shared() {
-		return bpf.NewConfig(w.Fan, d), haveTunnel && haveUnderlay
-	}
+	underlay, haveUnderlay := s.Link(waysOr(w.Ways, w.Fan)[0])
 	inlet, haveInlet := s.Link(w.Fan.Inlet())
-	d.Inlet, d.TunnelMAC = inlet.Index, w.Fan.TunnelMAC()
-	return bpf.NewConfig(w.Fan, d), haveTunnel && haveInlet && haveUnderlay
+	return bpf.NewConfig(w.Fan, bpf.Devices{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index,
+		Underlay: underlay.Index, LinkHeader: linkHeader(underlay), PlainSums: w.PlainSums,
+		Catches: w.catches(), OuterFirst: w.OuterFirst}), haveTunnel && haveInlet && haveUnderlay
+}
+
+// linkHeader is how many bytes are before the IP header of a device's packets.
+func linkHeader(l kernel.Link) uint8 {
+	if l.Ethernet {
+		return 14
+	}
+	return 0
 }
 
 // route returns the route into the tunnel; a vxlan fan has none of its own, the
@@ -144,7 +184,7 @@ func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
 // with it the device has one neighbour entry and not one for every container
 // that is talked to.
 func (w Want) route(link int) (kernel.Route, bool) {
-	if w.Fan.Type != fan.IPIP {
+	if !w.ipip() {
 		return kernel.Route{}, false
 	}
 	overlay := w.Fan.Mapping.Overlay()

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,84 +10,46 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
+	"github.com/fanctl/fanctl/internal/completion"
 	"github.com/fanctl/fanctl/internal/host"
 	"github.com/fanctl/fanctl/internal/plan"
 )
 
-// Exit codes, a promise to scripts.
-const (
-	exitFailure = 1
-	exitUsage   = 2
-)
+// version is set by the linker (Makefile).
+var version string
 
 // run is the program: answers go to out, everything else to errOut.
 func run(args []string, out, errOut io.Writer) (code int) {
 	app := newApp(out, errOut)
-	var noTopic error // the library asks for no answer where help was asked for
-	app.CommandNotFound = func(_ *cli.Context, word string) { noTopic = unknownCommand(word) }
-	args = wordsLast(args, app.Commands)
-	err := app.Run(args)
-	if err == nil {
-		err = noTopic
-	}
-	if err == nil {
-		return 0
-	}
-	if _, done := err.(reportedError); !done { //nolint:errorlint // never wrapped
-		printError(errOut, err)
-	}
+	code = command.ExitCode(app, command.Run(context.Background(), app, args, unknownCommand))
 	if hookDevice() != "" {
 		return 0
 	}
-	return codeOf(err)
+	return code
 }
-
-// printError tells an error in one line, also if undoing has failed as well, or a
-// word has a line's end.
-func printError(out io.Writer, err error) {
-	fmt.Fprintf(out, "%s %s\n", painterOf(out).red("fanctl:"), oneLine(err))
-}
-
-func oneLine(err error) string { return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") }
-
-func codeOf(err error) int {
-	if errors.Is(err, fan.ErrUsage) {
-		return exitUsage
-	}
-	return exitFailure
-}
-
-// reportedError is an error that has been told already.
-type reportedError struct{ error }
-
-func (e reportedError) Unwrap() error { return e.error }
 
 func newApp(out, errOut io.Writer) *cli.App {
-	usage := func(_ *cli.Context, err error, _ bool) error {
-		if option, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
-			return fan.Usagef("option --%s is not known; see fanctl help", strings.TrimLeft(option, "-"))
-		}
-		return fan.Usagef("%v; see fanctl help", err)
-	}
+	usage := command.UsageError("fanctl")
 	app := &cli.App{
 		Name:  "fanctl",
 		Usage: "overlay networking for containers with no database, no consensus and no control plane",
 		Description: "A host with the underlay address 10.0.A.B owns the overlay subnet 250.A.B.0/24, and every host\n" +
 			"computes from an overlay address alone where to send.",
 		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up -a|-e\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -a|-e\n" +
-			"fanctl show [FAN...] [--json]\nfanctl calc [ADDRESS|NAME...] [--json]\nfanctl config list|show|set|delete [OPTION...]\nfanctl completion bash|zsh|fish\nfanctl help [COMMAND]",
+			"fanctl show [FAN...] [--json]\nfanctl calc [ADDRESS|NAME...] [--json]\nfanctl features [--json]\nfanctl config list|show|set|delete [OPTION...]\nfanctl completion bash|zsh|fish\nfanctl help [COMMAND]",
 		HideVersion:     true,
 		HideHelpCommand: false,
 		Writer:          out,
 		ErrWriter:       errOut,
 		OnUsageError:    usage,
 		ExitErrHandler:  func(*cli.Context, error) {},
-		Flags:           []cli.Flag{versionFlag()},
-		Commands: []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), configCommand(usage), versionCommand(usage),
-			completionCommand(usage), completeCommand()},
+		Flags:           []cli.Flag{command.VersionFlag()},
+		Commands: []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), featuresCommand(usage), configCommand(usage), command.VersionCommand("fanctl", command.Version(version)),
+			command.CompletionCommand("fanctl", completed), command.CompleteCommand(candidates())},
 		Action: func(c *cli.Context) error {
 			if c.Bool("version") {
-				return printVersion(c)
+				return command.PrintVersion(c, command.Version(version))
 			}
 			if c.Args().Present() {
 				return unknownCommand(c.Args().First())
@@ -96,32 +57,20 @@ func newApp(out, errOut io.Writer) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 	}
-	plainSwitches(app.Commands)
+	command.PlainSwitches(app.Commands)
 	return app
 }
 
-// plainSwitches keeps help from saying of every switch that it is off.
-func plainSwitches(commands []*cli.Command) {
-	for _, c := range commands {
-		for _, f := range c.Flags {
-			if b, ok := f.(*cli.BoolFlag); ok {
-				b.DisableDefaultText = true
-			}
-		}
-		plainSwitches(c.Subcommands)
-	}
+// completed says what completion knows.
+const completed = "It completes commands, options and their values, the networks of this host, and the fans that are up."
+
+func candidates() completion.Source {
+	return command.Candidates(map[string]command.Takes{"up": command.NewFan, "config set": command.NewFan, "down": command.FanUp,
+		"config delete": command.ListedFan, "show": command.Bridge, "calc": command.Bridge}, nil)
 }
 
 func unknownCommand(word string) error {
-	return fan.Usagef("command %q is unknown; use up, down, show, calc, config, completion, version or help", word)
-}
-
-// noWords refuses words that no option takes.
-func noWords(c *cli.Context) error {
-	if c.Args().Present() {
-		return fan.Usagef("word %q is not understood; see fanctl help %s", c.Args().First(), c.Command.Name)
-	}
-	return nil
+	return fan.Usagef("command %q is unknown; use up, down, show, calc, features, config, completion, version or help", word)
 }
 
 // withHost runs a command on this host.
@@ -135,7 +84,7 @@ func withHost(do func(*host.Host) error) error {
 	if hookDevice() != "" {
 		h.Patience = hookWait
 	}
-	if h.Observe, err = faultsFromEnvironment(); err != nil {
+	if h.Observe, err = command.Faults(); err != nil {
 		return err
 	}
 	return do(h)
@@ -162,30 +111,4 @@ func tellSteps(out io.Writer, next plan.Observer) plan.Observer {
 		}
 		return next(index, s)
 	}
-}
-
-// networkFlags name a fan.
-func networkFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "underlay", Aliases: []string{"u"}, Usage: "network of the hosts: `UNDERLAY` is 10.0.0.0/16, this host's address 10.0.0.45/16, a device eth0/16, or default/16; /16 if no mask is given"},
-		&cli.StringFlag{Name: "overlay", Aliases: []string{"o"}, Usage: "network of the containers: `OVERLAY` is 250.0.0.0/8, or 250 for short"},
-	}
-}
-
-func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print all that is known, as JSON"}
-}
-
-func printJSON(out io.Writer, what any) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(what)
-}
-
-func verboseFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say why, and print each step that is done"}
-}
-
-func planFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "dry-run", Usage: "print the steps and change nothing"}
 }

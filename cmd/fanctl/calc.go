@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 )
 
@@ -24,7 +27,7 @@ func calcCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 			"fanctl calc 250.0.45.7\nfanctl calc -u 10.0.0.0/16 -o 250.0.0.0/8 10.0.0.45",
 		Description: "ADDRESS is one of the overlay or of the underlay, NAME a host's or a fan's. Without -u and -o it is\n" +
 			"looked for in the fans that are up here.",
-		Flags:        append(networkFlags(), verboseFlag(), jsonFlag()),
+		Flags:        append(command.NetworkFlags(), command.VerboseFlag(), command.JSONFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			named, err := namedNetworks(c)
@@ -35,16 +38,29 @@ func calcCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 				ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 				defer cancel()
 				places, err := h.Calc(ctx, c.Args().Slice(), named)
-				if err != nil {
-					return err
+				if err != nil && len(places) == 0 {
+					return eachTold(c, err)
 				}
+				show := calcTable
 				if c.Bool("json") {
-					return calcJSON(c.App.Writer, places)
+					show = calcJSON
 				}
-				return calcTable(c.App.Writer, places)
+				return cmp.Or(show(c.App.Writer, places), eachTold(c, err))
 			})
 		},
 	}
+}
+
+// eachTold tells errors that were joined in a line each.
+func eachTold(c *cli.Context, err error) error {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		return err
+	}
+	for _, err := range joined.Unwrap() {
+		command.PrintError(c.App, err)
+	}
+	return command.ReportedError{Err: err}
 }
 
 // namedNetworks reads the options that name a fan, if they are there; words are
@@ -66,9 +82,9 @@ func calcTable(out io.Writer, places []host.Place) error {
 	const row = "%-16s %-16s %-20s %-16s %s"
 	var text strings.Builder
 	line := func(a ...any) { fmt.Fprintln(&text, strings.TrimRight(fmt.Sprintf(row, a...), " ")) }
-	fmt.Fprintln(&text, painterOf(out).bold(fmt.Sprintf(row, "Address", "Host", "Slice", "Bridge address", "Fan")))
+	fmt.Fprintln(&text, command.PainterOf(out).Bold(fmt.Sprintf(row, "Address", "Host", "Slice", "Bridge address", "Fan")))
 	for _, p := range places {
-		name := p.Bridge
+		name := cmp.Or(p.Bridge, "-")
 		if p.Here {
 			name += ", this host"
 		}
@@ -83,7 +99,7 @@ func calcTable(out io.Writer, places []host.Place) error {
 type placeJSON struct {
 	Asked    string `json:"asked"`
 	Address  string `json:"address"`
-	Fan      string `json:"fan"`
+	Fan      string `json:"fan"` // "" where another fan has its name
 	Underlay string `json:"underlay"`
 	Overlay  string `json:"overlay"`
 	Host     string `json:"host"`
@@ -99,5 +115,5 @@ func calcJSON(out io.Writer, places []host.Place) error {
 			Underlay: p.Mapping.Underlay().String(), Overlay: p.Mapping.Overlay().String(), Host: p.Owner.Host.String(),
 			Slice: p.Owner.Slice.String(), Bridge: p.Owner.Bridge.String(), Here: p.Here})
 	}
-	return printJSON(out, map[string]any{"addresses": list})
+	return command.PrintJSON(out, map[string]any{"addresses": list})
 }

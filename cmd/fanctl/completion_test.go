@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/fanctl/fanctl/internal/clitest"
 	"github.com/fanctl/fanctl/internal/completion"
 )
 
@@ -37,7 +38,7 @@ func TestComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"|":                                      "up down show calc config version completion help",
+		"|":                                      "up down show calc features config version completion help",
 		"com|":                                   "completion",
 		"up|--t|":                                "--type",
 		"up|--type||":                            "ipip vxlan",
@@ -54,6 +55,7 @@ func TestComplete(t *testing.T) {
 		"down|-o||":                              "",
 		"down|-o|2|":                             "",
 		"show||":                                 "--verbose -v --json --help",
+		"features||":                             "--json --help",
 		"config||":                               "list show set delete",
 		"config|set|--en|":                       "--enable",
 		"config|set|--type||":                    "ipip vxlan",
@@ -120,6 +122,6 @@ func TestCompletionScripts(t *testing.T) {
 			t.Errorf("%s: exit code %d, %q", shell, code, errOut.String())
 		}
 		// Where packages take them from: a program for another processor can't print them.
-		checkFile(t, filepath.Join("../../docs/completion", "fanctl."+shell), out.String())
+		clitest.Golden(t, filepath.Join("../../docs/completion", "fanctl."+shell), out.String())
 	}
 }

@@ -7,17 +7,21 @@ import (
 	"strings"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 	"github.com/fanctl/fanctl/tunnel"
 )
 
-// selectFans returns the fans that are named, each by its bridge or its overlay.
+// selectFans returns the fans that are named, each by its bridge or its overlay in the
+// words that up takes.
 func selectFans(all []host.Status, names []string) ([]host.Status, error) {
 	var chosen []host.Status
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(s host.Status) bool {
-			return s.Fan.Bridge == name || s.Fan.Mapping.Overlay().String() == name
-		})
+		overlay, _ := fan.ParseOverlay(name)
+		i := slices.IndexFunc(all, func(s host.Status) bool { return s.Fan.Bridge == name })
+		if i < 0 {
+			i = slices.IndexFunc(all, func(s host.Status) bool { return s.Fan.Mapping.Overlay() == overlay })
+		}
 		if i < 0 {
 			return nil, fmt.Errorf("fan %q is not up; those that are: %s", name, bridgesOf(all))
 		}
@@ -44,7 +48,7 @@ func showDetail(out io.Writer, list []host.Status) error {
 		if i > 0 {
 			text.WriteString("\n")
 		}
-		fmt.Fprintln(&text, painterOf(out).bold(s.Fan.Bridge))
+		fmt.Fprintln(&text, command.PainterOf(out).Bold(s.Fan.Bridge))
 		for _, row := range append(describe(s), describeCounters(s.Counters)...) {
 			fmt.Fprintf(&text, "  %-10s %s\n", row[0], row[1])
 		}
@@ -62,12 +66,12 @@ func describeBridge(f fan.Fan) string {
 
 func describe(s host.Status) [][2]string {
 	f := s.Fan
-	kind := fmt.Sprintf("%s, by the kernel's device %s", f.Type, s.Tunnel)
+	kind := fmt.Sprintf("%s, by eBPF through %s", f.Type, s.Tunnel)
 	switch {
 	case f.Type == fan.VXLAN:
-		kind += fmt.Sprintf(", UDP port %d, network identifier %d", f.Port, fan.VNI(f.Mapping.Overlay()))
-	case s.Datapath == fan.EBPF:
-		kind = fmt.Sprintf("%s, by eBPF through %s", f.Type, s.Tunnel)
+		kind = fmt.Sprintf("%s, by the kernel's device %s, UDP port %d, network identifier %d", f.Type, s.Tunnel, f.Port, fan.VNI(f.Mapping.Overlay()))
+	case s.Datapath == fan.Device:
+		kind += "; fragments come by the kernel's device " + fan.SharedTunnel
 	}
 	mtu := fmt.Sprintf("%d, what the underlay leaves", f.MTU)
 	if f.FixedMTU {
@@ -82,7 +86,7 @@ func describe(s host.Status) [][2]string {
 		start = "with the list of fans (up -a)"
 	}
 	return [][2]string{
-		{"underlay", fmt.Sprintf("%s, this host has %s on %s", f.Mapping.Underlay(), f.Host, f.Device)},
+		{"underlay", fmt.Sprintf("%s, this host has %s", f.Mapping.Underlay(), s.Place())},
 		{"overlay", fmt.Sprintf("%s, this host has %s", f.Mapping.Overlay(), f.Slice())},
 		{"bridge", describeBridge(f)},
 		{"type", kind}, {"MTU", mtu}, {"NAT", nat}, {"DHCP", describeDHCP(s)}, {"brought up", start},
@@ -120,7 +124,7 @@ func describeCounters(c *tunnel.Counters) [][2]string {
 	}{
 		{c.Spoofed, "with the source of another host's container"}, {c.NotOurs, "not for this host"},
 		{c.Malformed, "with broken headers"}, {c.TTL, "that had lived too long"}, {c.ECN, "that could not carry a mark of congestion"},
-		{c.Fragments, "fragments of wrapped packets, which eBPF can't put together"}, {c.NoRoute, "without a route to their host"},
+		{c.Fragments, "fragments of wrapped packets, which eBPF alone can't put together"}, {c.NoRoute, "without a route to their host"},
 	} {
 		if r.n > 0 {
 			rows = append(rows, [2]string{label, fmt.Sprintf("%d %s", r.n, r.text)})

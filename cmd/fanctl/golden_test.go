@@ -13,38 +13,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/clitest"
 	"github.com/fanctl/fanctl/internal/host"
 	"github.com/fanctl/fanctl/tunnel"
 )
 
 // update is a flag of the test: go test ./cmd/fanctl -update
-var update = flag.Bool("update", false, "write the golden files anew")
+var _ = flag.Bool("update", false, "write the golden files anew")
 
 func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
-	checkFile(t, filepath.Join("testdata", name+".golden"), got)
-}
-
-func checkFile(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is\n%s\nwant\n%s", path, got, want)
-	}
+	clitest.Golden(t, filepath.Join("testdata", name+".golden"), got)
 }
 
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
-		"help": {"help"}, "help-up": {"help", "up"}, "help-down": {"down", "--help"}, "help-show": {"show", "-h"}, "help-calc": {"calc", "-h"}, "help-config": {"config"}, "help-config-set": {"config", "set", "-h"},
+		"help": {"help"}, "help-up": {"help", "up"}, "help-down": {"down", "--help"}, "help-show": {"show", "-h"}, "help-calc": {"calc", "-h"}, "help-features": {"features", "-h"}, "help-config": {"config"}, "help-config-set": {"config", "set", "-h"},
 	} {
 		var out, errOut bytes.Buffer
 		if code := run(append([]string{"fanctl"}, args...), &out, &errOut); code != 0 || errOut.Len() > 0 {
@@ -73,11 +57,11 @@ func statuses(t *testing.T) []host.Status {
 		TooBig: 8, TTL: 9, ECN: 10, Fragments: 11, NoRoute: 12, Kept: 13}
 	return []host.Status{
 		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "250.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.IPIP,
-			Bridge: "fan-250", MTU: 1480, NAT: true}, Datapath: fan.Device, Tunnel: "ftun-ipip", Counters: &counters},
+			Bridge: "fan-250", MTU: 1480, NAT: true}, Datapath: fan.Device, Tunnel: "ftun-250", On: "eth0", Counters: &counters},
 		{Fan: fan.Fan{Mapping: m("192.168.1.0/24", "240.9.0.0/16"), Host: netip.MustParseAddr("192.168.1.7"), Device: "wlan0", Type: fan.VXLAN,
-			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790}, Datapath: fan.Device, Tunnel: "ftun-240-9"},
+			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790}, Datapath: fan.Device, Tunnel: "ftun-240-9", On: "wlan0"},
 		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "100.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.VXLAN,
-			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true, DHCP: true, Reserve: 3}, Datapath: fan.Device, Tunnel: "ftun-100", Counters: &tunnel.Counters{}, Server: new(int)},
+			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true, DHCP: true, Reserve: 3}, Datapath: fan.Device, Tunnel: "ftun-100", On: "lo", Counters: &tunnel.Counters{}, Server: new(int)},
 	}
 }
 
@@ -100,6 +84,9 @@ func TestShowInDetail(t *testing.T) {
 	list, err := selectFans(all, []string{"100.0.0.0/8", "mine", "fan-250"})
 	if err != nil || len(list) != 3 || list[0].Fan.Bridge != "fan-100" {
 		t.Fatalf("named are %+v, %v", list, err)
+	}
+	if list, err := selectFans(all, []string{"250"}); err != nil || len(list) != 1 || list[0].Fan.Bridge != "fan-250" {
+		t.Errorf("overlay 250 is that of %+v, %v", list, err)
 	}
 	var text bytes.Buffer
 	if err := showDetail(&text, all); err != nil {
@@ -163,6 +150,7 @@ func TestUsage(t *testing.T) {
 		"up -a -u eth0":                         "--all --underlay",
 		"up -a --mtu 1300":                      "--all --mtu",
 		"down -a 250":                           `--all "250"`,
+		"down -a --file /x":                     "--file up -a list leave",
 		"down -e -o 250":                        "--every --overlay",
 		"down -a -e":                            "--all --every",
 		"up -e -a":                              "--all --every",
@@ -178,9 +166,13 @@ func TestUsage(t *testing.T) {
 		"down":                                  "--underlay",
 		"down -u eth0":                          "--overlay",
 		"down -u eth0 -o 250 word":              `"word"`,
-		"down -u eth0 -o 250 --type ipip":       "type",
+		"down -u eth0 -o 250 --type ipip":       "--type known; see fanctl down --help",
+		"config set 250 eth0 --frob":            "--frob known; see fanctl config set --help",
+		"config --frob":                         "--frob known; see fanctl config --help",
 		"show --xml":                            "xml",
-		"--frob":                                "frob",
+		"features --xml":                        "xml",
+		"features ipip":                         `"ipip" no words`,
+		"--frob":                                "--frob known; see fanctl --help",
 		"up -u 10.0.0.0/16 -o 999 --type vxlan": `"999"`,
 	} {
 		var out, errOut bytes.Buffer

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"time"
 
@@ -68,8 +69,14 @@ func (d deadline) patience() time.Duration {
 }
 
 // ofAnother says whether an underlay is named by a device other than that of the hook.
-// What it lacks is the affair of that device's hook.
+// What it lacks is the affair of that device's hook. A loopback device lacks only routes,
+// which no hook of its own brings: it is up before all others.
 func ofAnother(underlay fan.UnderlaySpec) bool {
 	device := hookDevice()
-	return device != "" && underlay.Device != "" && underlay.Device != device
+	return device != "" && underlay.Device != "" && underlay.Device != device && !isLoopback(underlay.Device)
+}
+
+func isLoopback(device string) bool {
+	i, err := net.InterfaceByName(device)
+	return err == nil && i.Flags&net.FlagLoopback != 0
 }

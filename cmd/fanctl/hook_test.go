@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 )
 
 // In a hook, waiting for other runs of fanctl ends with the waiting for addresses, or
@@ -29,7 +30,7 @@ func TestDeadline(t *testing.T) {
 		t.Setenv("MODE", map[bool]string{true: "start"}[test.hook])
 		t.Setenv("PHASE", "post-up")
 		flags := flag.NewFlagSet("up", flag.ContinueOnError)
-		for _, f := range []cli.Flag{waitFlag(), planFlag()} {
+		for _, f := range []cli.Flag{waitFlag(), command.PlanFlag()} {
 			if err := f.Apply(flags); err != nil {
 				t.Fatal(err)
 			}
@@ -49,11 +50,12 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// Only what is named by another device is another hook's affair.
+// Only what is named by another device is another hook's affair, but nothing of the
+// loopback device.
 func TestOfAnother(t *testing.T) {
 	for device, want := range map[string]map[string]bool{
-		"":     {"eth0": false, "eth1": false, "10.0.0.0/16": false, "default": false},
-		"eth0": {"eth0": false, "eth1": true, "10.0.0.0/16": false, "default": false},
+		"":     {"eth0": false, "eth1": false, "10.0.0.0/16": false, "default": false, "lo/16": false},
+		"eth0": {"eth0": false, "eth1": true, "10.0.0.0/16": false, "default": false, "lo/16": false},
 	} {
 		t.Setenv("MODE", "start")
 		t.Setenv("PHASE", "post-up")

@@ -3,18 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/ifupdown"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 )
-
-// fileFlag names the list of fans.
-func fileFlag() cli.Flag {
-	return &cli.StringFlag{Name: "file", Usage: "the list of fans, `FILE`", Value: ifupdown.Path}
-}
 
 // noFan refuses the name of a fan where a whole list is meant.
 func noFan(c *cli.Context, option string) error {
@@ -38,7 +37,7 @@ func upList(c *cli.Context, r *reporter) error {
 	if err := noFan(c, "all"); err != nil {
 		return err
 	}
-	list, err := ifupdown.Load(c.String("file"))
+	list, err := listToBringUp(c)
 	if err != nil {
 		return err
 	}
@@ -59,6 +58,25 @@ func upList(c *cli.Context, r *reporter) error {
 		}
 		return err
 	})
+}
+
+// listToBringUp reads the list. That it has no fan is told only to who sits there or
+// asks for reasons: a host without fans is no news to its units and hooks. One that is
+// named and is not there is a slip.
+func listToBringUp(c *cli.Context) (*ifupdown.File, error) {
+	file := c.String("file")
+	if _, err := os.Stat(file); c.IsSet("file") && errors.Is(err, fs.ErrNotExist) {
+		return nil, fan.Usagef("%s is not there; name a list of fans, or leave --file out for %s", file, ifupdown.Path)
+	}
+	list, err := ifupdown.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	some := slices.ContainsFunc(list.Entries(), func(e ifupdown.Entry) bool { return e.Err != nil || !e.Spec.Off })
+	if !some && hookDevice() == "" && !c.Bool("json") && (c.Bool("verbose") || command.IsTerminal(c.App.ErrWriter)) {
+		command.PrintNote(c.App, fmt.Sprintf("%s lists no fan to bring up; %s adds one", file, onList(c, "fanctl config set")))
+	}
+	return list, nil
 }
 
 // lacking is a line of the list for which the host lacks something that it may get.

@@ -3,14 +3,12 @@ package main
 import (
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/clitest"
 	"github.com/fanctl/fanctl/internal/manual"
 )
 
@@ -34,38 +32,13 @@ func render(t *testing.T, name string) string {
 // The pages in the tree say what the help says: -update writes them anew.
 func TestManuals(t *testing.T) {
 	for _, name := range []string{"fanctl.8", "fan.5"} {
-		checkFile(t, filepath.Join(manuals, name), render(t, name))
+		clitest.Golden(t, filepath.Join(manuals, name), render(t, name))
 	}
 }
 
 // Every command is in the manual, and every option of it under its heading.
 func TestManualHasEveryOption(t *testing.T) {
-	page := strings.ReplaceAll(render(t, "fanctl.8"), `\-`, "-")
-	var walk func(commands []*cli.Command, above string) int
-	walk = func(commands []*cli.Command, above string) (options int) {
-		for _, c := range commands {
-			if c.Hidden {
-				continue
-			}
-			name := above + " " + c.Name
-			_, section, found := strings.Cut(page, "\n.SS "+name+"\n")
-			if !found {
-				t.Errorf("the manual has no %s", name)
-			}
-			section, _, _ = strings.Cut(section, "\n.S")
-			for _, f := range c.Flags {
-				options++
-				if !strings.Contains(section, `\fB--`+f.Names()[0]+`\fR`) {
-					t.Errorf("the manual of %s has no --%s", name, f.Names()[0])
-				}
-			}
-			options += walk(c.Subcommands, name)
-		}
-		return options
-	}
-	if n := walk(newApp(io.Discard, io.Discard).Commands, "fanctl"); n < 40 {
-		t.Errorf("only %d options were looked for", n)
-	}
+	clitest.ManualHasEveryOption(t, newApp(io.Discard, io.Discard), render(t, "fanctl.8"), 40)
 }
 
 // What a line of the list may say is in the list's manual.
@@ -89,21 +62,6 @@ func TestManualOfListHasEveryWord(t *testing.T) {
 // The readers that Debian and the BSDs have take the pages without a warning.
 func TestManualsRead(t *testing.T) {
 	for _, name := range []string{"fanctl.8", "fan.5"} {
-		for _, reader := range [][]string{{"mandoc", "-Tlint", "-Wwarning"}, {"man", "--warnings", "-Tutf8", "-Z", "-l", "-"}} {
-			if _, err := exec.LookPath(reader[0]); err != nil {
-				t.Fatal("needs Debian's packages mandoc and man-db; make deps installs them")
-			}
-			cmd := exec.Command(reader[0], reader[1:]...)
-			cmd.Stdin = strings.NewReader(render(t, name))
-			var warnings strings.Builder
-			cmd.Stderr = &warnings
-			out, err := cmd.Output()
-			if reader[0] == "mandoc" {
-				warnings.Write(out) // they are its answer
-			}
-			if err != nil || warnings.Len() > 0 {
-				t.Errorf("%s reads %s: %v\n%s", reader[0], name, err, warnings.String())
-			}
-		}
+		clitest.ManualReads(t, name, render(t, name))
 	}
 }

@@ -25,8 +25,11 @@ func upEvery(c *cli.Context, r *reporter) error {
 	}
 	return explaining(c, func(h *host.Host) error {
 		return h.Mend(c.Bool("dry-run"), func(result host.Result, err error) {
-			if err == nil && len(result.Plan) > 0 {
+			switch {
+			case err == nil && len(result.Plan) > 0:
 				err = r.done(result, mended)
+			case result.Fan.Bridge == "":
+				r.note(result) // of no fan
 			}
 			if err != nil {
 				r.failed(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 )
 
@@ -43,14 +44,14 @@ func reported(c *cli.Context, do func(*reporter) error) error {
 	err := do(r)
 	switch {
 	case r.told != nil && (err == nil || errors.Is(err, r.told)):
-		err = reportedError{r.told}
+		err = command.ReportedError{Err: r.told}
 	case err != nil:
-		r.Errors = append(r.Errors, oneLine(err))
+		r.Errors = append(r.Errors, command.OneLine(err))
 	}
 	if !c.Bool("json") {
 		return err
 	}
-	if failed := printJSON(c.App.Writer, r); err == nil {
+	if failed := command.PrintJSON(c.App.Writer, r); err == nil {
 		return failed
 	}
 	return err
@@ -70,34 +71,41 @@ func (r *reporter) done(result host.Result, words func(host.Result) string) erro
 	return err
 }
 
-// planned tells of a change that would be made, by its steps.
+// planned tells of a change that would be made, by its steps. That there are none is
+// no step, and so is told beside them.
 func (r *reporter) planned(result host.Result) error {
 	if r.c.Bool("json") {
 		r.Fans = append(r.Fans, changeOf(result, true))
 		return nil
 	}
 	r.note(result)
+	if len(result.Plan) == 0 {
+		state := "is not up"
+		if result.Was != nil {
+			state = "is up"
+		}
+		command.PrintNote(r.c.App, result.Fan.Bridge+" "+state+"; nothing to do")
+	}
 	return printPlan(r.c.App.Writer, result.Plan)
 }
 
 func (r *reporter) note(result host.Result) {
-	paint := painterOf(r.c.App.ErrWriter)
 	for _, note := range result.Notes {
-		fmt.Fprintf(r.c.App.ErrWriter, "%s %s\n", paint.yellow("fanctl:"), note)
+		command.PrintNote(r.c.App, note)
 	}
 }
 
 // failed tells of an error that does not end the command.
 func (r *reporter) failed(err error) {
-	printError(r.c.App.ErrWriter, err)
-	r.Errors = append(r.Errors, oneLine(err))
+	command.PrintError(r.c.App, err)
+	r.Errors = append(r.Errors, command.OneLine(err))
 	r.told = err
 }
 
 func changeOf(r host.Result, dryRun bool) changeJSON {
 	c := changeJSON{fanJSON: fanJSON{Bridge: r.Fan.Bridge}, Steps: []string{}, DryRun: dryRun, Notes: append([]string{}, r.Notes...)}
 	if r.Fan.Mapping != (fan.Mapping{}) { // else no more is known of it
-		c.fanJSON = jsonOf(host.Status{Fan: r.Fan, Datapath: r.Datapath, Tunnel: r.Fan.Tunnel(r.Datapath)})
+		c.fanJSON = jsonOf(host.Status{Fan: r.Fan, Datapath: r.Datapath, Tunnel: r.Fan.Tunnel()})
 	}
 	for _, step := range r.Plan {
 		c.Steps = append(c.Steps, step.String())

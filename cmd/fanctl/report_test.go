@@ -14,15 +14,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 	"github.com/fanctl/fanctl/internal/plan"
 )
 
 // command is a command line's context with the flags that are set.
-func command(t *testing.T, out, errOut *bytes.Buffer, set ...string) *cli.Context {
+func commandLine(t *testing.T, out, errOut *bytes.Buffer, set ...string) *cli.Context {
 	t.Helper()
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
-	for _, f := range []cli.Flag{jsonFlag(), planFlag(), verboseFlag()} {
+	for _, f := range []cli.Flag{command.JSONFlag(), command.PlanFlag(), command.VerboseFlag()} {
 		if err := f.Apply(flags); err != nil {
 			t.Fatal(err)
 		}
@@ -45,13 +46,28 @@ func change(t *testing.T) host.Result {
 
 func TestReportInWords(t *testing.T) {
 	var out, errOut bytes.Buffer
-	err := reported(command(t, &out, &errOut), func(r *reporter) error {
+	err := reported(commandLine(t, &out, &errOut), func(r *reporter) error {
 		r.failed(errors.New("the other one\nfailed"))
 		return r.done(change(t), func(host.Result) string { return "done" })
 	})
-	var told reportedError
+	var told command.ReportedError
 	if !errors.As(err, &told) || out.String() != "done\n" || errOut.String() != "fanctl: the other one; failed\nfanctl: mind the gap\n" {
 		t.Errorf("%v, out %q, errors %q", err, out.String(), errOut.String())
+	}
+}
+
+// A plan without steps is told beside them, so that who reads the steps finds none.
+func TestReportNothingToDo(t *testing.T) {
+	up := statuses(t)[0].Fan
+	for want, result := range map[string]host.Result{
+		"fanctl: fan-250 is up; nothing to do\n":     {Fan: up, Was: &up},
+		"fanctl: fan-250 is not up; nothing to do\n": {Fan: fan.Fan{Bridge: "fan-250"}},
+	} {
+		var out, errOut bytes.Buffer
+		err := reported(commandLine(t, &out, &errOut, "--dry-run"), func(r *reporter) error { return r.done(result, upText) })
+		if err != nil || out.Len() > 0 || errOut.String() != want {
+			t.Errorf("%v, out %q, errors %q, want %q", err, out.String(), errOut.String(), want)
+		}
 	}
 }
 
@@ -74,7 +90,7 @@ func TestReportAsJSON(t *testing.T) {
 		}, "this one"},
 	} {
 		var out, errOut bytes.Buffer
-		err := reported(command(t, &out, &errOut, test.set...), test.do)
+		err := reported(commandLine(t, &out, &errOut, test.set...), test.do)
 		if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 			t.Errorf("%s: error %v, want %q", name, err, test.err)
 		}
@@ -102,18 +118,6 @@ func TestTellSteps(t *testing.T) {
 	}
 }
 
-func TestPaint(t *testing.T) {
-	if got := painter(true).bold("a") + painter(true).red("b") + painter(true).yellow("c"); strings.ReplaceAll(got, "\x1b", "E") != "E[1maE[0mE[31mbE[0mE[33mcE[0m" {
-		t.Errorf("painted is %q", got)
-	}
-	if got := painter(false).bold("a"); got != "a" {
-		t.Errorf("not painted is %q", got)
-	}
-	if painterOf(&bytes.Buffer{}) {
-		t.Error("what goes into a buffer is painted")
-	}
-}
-
 // An error is told once and makes the command fail, whoever tells it.
 func TestEveryErrorIsTold(t *testing.T) {
 	one, two := errors.New("one"), errors.New("two")
@@ -131,13 +135,13 @@ func TestEveryErrorIsTold(t *testing.T) {
 	} {
 		for _, set := range [][]string{nil, {"--json"}} {
 			var out, errOut bytes.Buffer
-			err := reported(command(t, &out, &errOut, set...), func(r *reporter) error {
+			err := reported(commandLine(t, &out, &errOut, set...), func(r *reporter) error {
 				for _, e := range test.tell {
 					r.failed(e)
 				}
 				return test.end
 			})
-			var told reportedError
+			var told command.ReportedError
 			if (err == nil) != (test.tell == nil && test.end == nil) || errors.As(err, &told) != (err != nil && test.inText == "") ||
 				test.inText != "" && err.Error() != test.inText {
 				t.Errorf("%s %q: ends with %v, want what is still to be told to be %q", name, set, err, test.inText)
@@ -161,7 +165,7 @@ func (closed) Write([]byte) (int, error) { return 0, errors.New("it is closed") 
 // Fans of which nobody can be told count as failed.
 func TestReportThatNobodyGets(t *testing.T) {
 	var errOut bytes.Buffer
-	c := command(t, &bytes.Buffer{}, &errOut)
+	c := commandLine(t, &bytes.Buffer{}, &errOut)
 	c.App.Writer = closed{}
 	err := reported(c, func(r *reporter) error {
 		if err := r.done(change(t), upText); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 	"github.com/fanctl/fanctl/tunnel"
 )
@@ -15,10 +16,10 @@ import (
 func showCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:         "show",
-		Usage:        "show the fans that are up, or all of some",
+		Usage:        "show the fans that are up, or everything about one",
 		UsageText:    "fanctl show [--json]\nfanctl show FAN... [--json]\n\nfanctl show fan-250",
 		Description:  "FAN is a bridge or an overlay; with it, all that is known of the fan is shown.",
-		Flags:        []cli.Flag{&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show all of every fan"}, jsonFlag()},
+		Flags:        []cli.Flag{&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show all of every fan"}, command.JSONFlag()},
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			return withHost(func(h *host.Host) error {
@@ -38,7 +39,11 @@ func showCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 				case named || c.Bool("verbose"):
 					return showDetail(c.App.Writer, fans)
 				}
-				return showTable(c.App.Writer, fans)
+				if err := showTable(c.App.Writer, fans); err != nil || len(fans) > 0 || !command.IsTerminal(c.App.Writer) {
+					return err
+				}
+				command.PrintNote(c.App, "no fan is up")
+				return nil
 			})
 		},
 	}
@@ -49,7 +54,7 @@ func showCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 func showTable(out io.Writer, fans []host.Status) error {
 	const row = "%-16s %-20s %-20s %s"
 	var text strings.Builder
-	fmt.Fprintln(&text, painterOf(out).bold(fmt.Sprintf(row, "Bridge", "Underlay", "Overlay", "Flags")))
+	fmt.Fprintln(&text, command.PainterOf(out).Bold(fmt.Sprintf(row, "Bridge", "Underlay", "Overlay", "Flags")))
 	for _, s := range fans {
 		underlay := fmt.Sprintf("%s/%d", s.Fan.Host, s.Fan.Mapping.Underlay().Bits())
 		fmt.Fprintf(&text, row+"\n", s.Fan.Bridge, underlay, s.Fan.Mapping.Overlay(), flags(s))
@@ -123,7 +128,7 @@ func showJSON(out io.Writer, fans []host.Status) error {
 	for _, s := range fans {
 		list = append(list, jsonOf(s))
 	}
-	return printJSON(out, map[string]any{"fans": list})
+	return command.PrintJSON(out, map[string]any{"fans": list})
 }
 
 func jsonOf(s host.Status) fanJSON {

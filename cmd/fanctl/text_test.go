@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 	"github.com/fanctl/fanctl/internal/plan"
 )
@@ -63,7 +64,7 @@ func TestFailure(t *testing.T) {
 		t.Errorf("exit code %d, %q; want 1 and one line", code, errOut.String())
 	}
 	errOut.Reset()
-	t.Setenv(failAfter, "x")
+	t.Setenv("FANCTL_FAIL_AFTER", "x")
 	if code := run([]string{"fanctl", "show"}, broken{}, &errOut); code != 2 || strings.Count(errOut.String(), "\n") != 1 {
 		t.Errorf("exit code %d, %q; want 2 and one line", code, errOut.String())
 	}
@@ -86,11 +87,11 @@ func TestSpecOfUp(t *testing.T) {
 		"--overlay 250 --underlay eth0/24 --datapath ebpf": {Datapath: fan.EBPF},
 	} {
 		up.Action = func(c *cli.Context) (err error) {
-			got, err = specOf(c)
+			got, err = command.SpecOf(c)
 			return err
 		}
 		want.Underlay, want.Overlay = fan.UnderlaySpec{Device: "eth0", Bits: 24}, netip.MustParsePrefix("250.0.0.0/8")
-		if err := app.Run(append([]string{"fanctl", "up"}, optionsFirst(strings.Fields(line), up)...)); err != nil || got != want {
+		if err := command.Run(t.Context(), app, append([]string{"fanctl", "up"}, strings.Fields(line)...), unknownCommand); err != nil || got != want {
 			t.Errorf("up %s asks for\n%+v, %v; want\n%+v", line, got, err, want)
 		}
 	}

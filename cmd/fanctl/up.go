@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/command"
 	"github.com/fanctl/fanctl/internal/host"
 	"github.com/fanctl/fanctl/internal/plan"
 )
@@ -23,15 +24,15 @@ func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up OVERLAY UNDERLAY [OPTION...]\nfanctl up -a\nfanctl up -e\n\n" +
 			"fanctl up -u eth0/16 -o 250.0.0.0/8\nfanctl up -u 10.0.0.0/16 -o 250 --type vxlan --dhcp\nfanctl up 250.0.0.0/8 eth0/16 dhcp",
 		Description: "Run again, it changes what is asked for otherwise and puts right what is wrong, and no packet is lost.\n" +
-			"Another type, port, bridge or datapath needs a down first. Where it fails it undoes what it did.",
-		Flags: append(slices.Concat(networkFlags(), fanFlags()),
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bring up every fan that the list has"}, fileFlag(),
+			"Another type, port or bridge needs a down first. Where it fails it undoes what it did.",
+		Flags: append(slices.Concat(command.NetworkFlags(), command.FanFlags()),
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bring up every fan that the list has"}, command.FileFlag(),
 			&cli.BoolFlag{Name: "every", Aliases: []string{"e"}, Usage: "put every fan right that is up, and say only what was wrong"},
 			waitFlag(),
 			&cli.BoolFlag{Name: "enable", Usage: "bring it up, as always; a word of lists"},
 			&cli.BoolFlag{Name: "disable", Aliases: []string{"off"}, Usage: "do nothing; a word of lists"},
 			&cli.BoolFlag{Name: "debug", Usage: "show what would be done and why, do nothing, and fail"},
-			planFlag(), verboseFlag(), jsonFlag()),
+			command.PlanFlag(), command.VerboseFlag(), command.JSONFlag()),
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			return reported(c, func(r *reporter) error {
@@ -48,7 +49,7 @@ func upCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 }
 
 func upOne(c *cli.Context, r *reporter) error {
-	spec, err := specOf(c)
+	spec, err := command.SpecOf(c)
 	if err != nil {
 		return err
 	}
@@ -93,20 +94,6 @@ func debugUp(c *cli.Context, r *reporter, spec fan.Spec) error {
 		}
 		return errDebug
 	})
-}
-
-// fanFlags say what a fan is like.
-func fanFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "type", Usage: "`TYPE` of the tunnel, the same on all hosts: ipip or vxlan", Value: fan.IPIP.String()},
-		&cli.StringFlag{Name: "bridge", Usage: "`NAME` of the fan bridge (default: after the overlay, fan-250)"},
-		&cli.StringFlag{Name: "port", Usage: "UDP `PORT` of a vxlan fan, the same on all hosts (default: 8472)"},
-		&cli.BoolFlag{Name: "no-nat", Usage: "let packets leave the overlay with the containers' own addresses"},
-		&cli.StringFlag{Name: "mtu", Usage: "`MTU` of overlay packets (default: the underlay device's, less the tunnel's header)"},
-		&cli.BoolFlag{Name: "dhcp", Usage: "hand out addresses, MTU and names to containers on the bridge, by dnsmasq"},
-		&cli.StringFlag{Name: "host-reserve", Usage: "give the bridge the first `N` addresses of the slice; DHCP starts behind (default: 1)"},
-		&cli.StringFlag{Name: "datapath", Usage: "how an ipip tunnel is built on this host, `WAY`: auto, device or ebpf", Value: fan.Auto.String()},
-	}
 }
 
 func printPlan(out io.Writer, p plan.Plan) error {

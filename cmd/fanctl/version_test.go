@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/fanctl/fanctl/internal/command"
 )
 
 func TestVersion(t *testing.T) {
 	for _, args := range []string{"version", "--version"} {
 		var out, errOut bytes.Buffer
 		code := run([]string{"fanctl", args}, &out, &errOut)
-		if want := "fanctl " + versionText() + "\n"; code != 0 || out.String() != want || errOut.Len() > 0 {
+		if want := "fanctl " + command.Version(version) + "\n"; code != 0 || out.String() != want || errOut.Len() > 0 {
 			t.Errorf("fanctl %s: exit code %d, %q, error %q; want %q", args, code, out.String(), errOut.String(), want)
 		}
 	}

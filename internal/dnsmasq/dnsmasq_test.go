@@ -178,3 +178,17 @@ func FuzzCheckLeases(f *testing.F) {
 		}
 	})
 }
+
+// A terminal sends Ctrl-C to the whole group of processes: what we start has one of its
+// own, and so is not ended half way.
+func TestStartOutOfCtrlC(t *testing.T) {
+	absent := filepath.Join(t.TempDir(), "absent") // what a program that fails has said is in the error
+	err := Start("cat", []string{"/proc/self/stat", absent})
+	if err == nil {
+		t.Fatal("a program that fails is said to run")
+	}
+	// PID (NAME) STATE PARENT GROUP
+	if words := strings.Fields(err.Error()); len(words) < 5 || words[4] != words[0] {
+		t.Errorf("the process is in a group of others: %v", err)
+	}
+}

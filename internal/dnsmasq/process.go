@@ -132,7 +132,10 @@ func Start(program string, args []string) error {
 }
 
 func start(program string, args []string) error {
-	out, err := exec.Command(program, args...).CombinedOutput()
+	cmd := exec.Command(program, args...)
+	// A Ctrl-C is for this program, which knows what is to be finished or taken back.
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/coreos/go-iptables/iptables"
+	"golang.org/x/sys/unix"
 )
 
 // lockSeconds is how long a change waits for another program that has the lock
@@ -51,6 +52,8 @@ func call(input, name string, args ...string) (string, error) {
 		return "", err
 	}
 	cmd := exec.Command(path, args...)
+	// A Ctrl-C is for this program, which knows what is to be finished or taken back.
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	cmd.Stdin = strings.NewReader(input)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut

@@ -23,14 +23,16 @@ import (
 // accept is NF_ACCEPT, the policy of a chain that does nothing.
 const accept = 1
 
-// nftTable is one IPv4 table of nftables.
+// nftTable is one table of nftables.
 type nftTable struct {
-	name string
-	use  uint32 // chains, sets and objects in it
+	family byte
+	name   string
+	use    uint32 // chains, sets and objects in it
 }
 
 // nftChain is one chain of nftables.
 type nftChain struct {
+	family      byte
 	table, name string
 	base        bool // the kernel calls it; others are only jumped to
 	policy      uint32
@@ -43,7 +45,7 @@ type object struct{ table, chain string }
 // lookNative returns the IPv4 tables and base chains that nftables has. A kernel
 // without nftables has none.
 func lookNative() (map[string]bool, error) {
-	tables, chains, err := dumpNative()
+	tables, chains, err := dumpNative(unix.NFPROTO_IPV4)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func tidy(names []string) error {
 		if generation, err = nftGeneration(); err != nil {
 			return err
 		}
-		tables, chains, failed := dumpNative()
+		tables, chains, failed := dumpNative(unix.NFPROTO_IPV4)
 		if failed != nil {
 			return failed
 		}
@@ -134,36 +136,43 @@ func removable(names []string, tables []nftTable, chains []nftChain) []object {
 	return objects
 }
 
-func dumpNative() ([]nftTable, []nftChain, error) {
+// dumpNative returns the tables and chains of a family, or with NFPROTO_UNSPEC of all.
+func dumpNative(family byte) ([]nftTable, []nftChain, error) {
 	var tables []nftTable
 	var chains []nftChain
-	messages, err := nftDump(unix.NFT_MSG_GETTABLE, unix.NFT_MSG_NEWTABLE)
+	found, err := nftDump(family, unix.NFT_MSG_GETTABLE, unix.NFT_MSG_NEWTABLE)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, attrs := range messages {
-		tables = append(tables, nftTable{name: text(attrs[unix.NFTA_TABLE_NAME]), use: number(attrs[unix.NFTA_TABLE_USE])})
+	for _, o := range found {
+		tables = append(tables, nftTable{family: o.family, name: text(o.attrs[unix.NFTA_TABLE_NAME]), use: number(o.attrs[unix.NFTA_TABLE_USE])})
 	}
-	if messages, err = nftDump(unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_NEWCHAIN); err != nil {
+	if found, err = nftDump(family, unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_NEWCHAIN); err != nil {
 		return nil, nil, err
 	}
-	for _, attrs := range messages {
-		_, base := attrs[unix.NFTA_CHAIN_HOOK]
+	for _, o := range found {
+		_, base := o.attrs[unix.NFTA_CHAIN_HOOK]
 		chains = append(chains, nftChain{
-			table: text(attrs[unix.NFTA_CHAIN_TABLE]), name: text(attrs[unix.NFTA_CHAIN_NAME]),
-			base: base, policy: number(attrs[unix.NFTA_CHAIN_POLICY]), use: number(attrs[unix.NFTA_CHAIN_USE])})
+			family: o.family, table: text(o.attrs[unix.NFTA_CHAIN_TABLE]), name: text(o.attrs[unix.NFTA_CHAIN_NAME]),
+			base: base, policy: number(o.attrs[unix.NFTA_CHAIN_POLICY]), use: number(o.attrs[unix.NFTA_CHAIN_USE])})
 	}
 	return tables, chains, nil
 }
 
-// nftDump asks for all objects of a kind and returns their attributes. It asks
-// again when the ruleset changed in between.
-func nftDump(ask, answer int) ([]map[uint16][]byte, error) {
+// nftObject is what the kernel tells of one object of nftables.
+type nftObject struct {
+	family byte
+	attrs  map[uint16][]byte
+}
+
+// nftDump asks for all objects of a kind. It asks again when the ruleset changed in
+// between.
+func nftDump(family byte, ask, answer int) ([]nftObject, error) {
 	const times = 10
 	var messages [][]byte
 	var err error
 	for range times {
-		messages, err = nftRequest(ask, unix.NLM_F_DUMP).Execute(unix.NETLINK_NETFILTER, uint16(nftMessage(answer)))
+		messages, err = nftRequestOf(family, ask, unix.NLM_F_DUMP).Execute(unix.NETLINK_NETFILTER, uint16(nftMessage(answer)))
 		if !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
 		}
@@ -174,13 +183,13 @@ func nftDump(ask, answer int) ([]map[uint16][]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("list nftables: %w", err)
 	}
-	list := make([]map[uint16][]byte, 0, len(messages))
+	list := make([]nftObject, 0, len(messages))
 	for _, m := range messages {
 		attrs, err := attributes(m)
 		if err != nil {
 			return nil, fmt.Errorf("list nftables: %w", err)
 		}
-		list = append(list, attrs)
+		list = append(list, nftObject{m[0], attrs}) // struct nfgenmsg begins with the family
 	}
 	return list, nil
 }
@@ -212,9 +221,14 @@ func nftGeneration() ([]byte, error) {
 
 func nftMessage(kind int) int { return unix.NFNL_SUBSYS_NFTABLES<<8 | kind }
 
+// nftRequest asks for something of IPv4, to which iptables belongs.
 func nftRequest(kind, flags int) *nl.NetlinkRequest {
+	return nftRequestOf(unix.NFPROTO_IPV4, kind, flags)
+}
+
+func nftRequestOf(family byte, kind, flags int) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(nftMessage(kind), flags)
-	r.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	r.AddData(&nl.Nfgenmsg{NfgenFamily: family, Version: nl.NFNETLINK_V0})
 	return r
 }
 

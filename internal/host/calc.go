@@ -16,7 +16,7 @@ type Place struct {
 	// Asked is the word that was asked for, and Address what it stands for.
 	Asked   string
 	Address netip.Addr
-	// Bridge is the fan's.
+	// Bridge is the fan's, "" where it is not up here and another fan has its name.
 	Bridge  string
 	Mapping fan.Mapping
 	Owner   fan.Owner
@@ -33,7 +33,8 @@ type calcFan struct {
 
 // Calc says who owns addresses, each an address of an overlay or underlay, the
 // name of a host, or the bridge of a fan; with no words, what this host owns. It
-// looks into the fan that is named or, with the zero Spec, into those that are up.
+// looks into the fan that is named or, with the zero Spec, into those that are up. What
+// some of the words are is told beside the errors of the others, which are joined.
 func (h *Host) Calc(ctx context.Context, words []string, named fan.Spec) ([]Place, error) {
 	s, err := kernel.Look(h.handle)
 	if err != nil {
@@ -44,25 +45,44 @@ func (h *Host) Calc(ctx context.Context, words []string, named fan.Spec) ([]Plac
 		return nil, err
 	}
 	places, err := placesFor(ctx, words, fans)
+	places = asUp(places, s)
 	for _, p := range places {
 		h.explain([]string{whySlice(p.Mapping, p.Owner.Host)})
 	}
 	return places, err
 }
 
+// asUp names the bridges of places in a fan that was named: those of the fan if it is
+// up here, and none where another fan, such as one over another underlay, has its name.
+func asUp(places []Place, s kernel.State) []Place {
+	for i, p := range places {
+		for _, k := range fansOf(s) {
+			switch {
+			case k.Mapping == p.Mapping:
+				places[i].Bridge = k.Bridge
+			case k.Bridge == p.Bridge:
+				places[i].Bridge = ""
+			}
+		}
+	}
+	return places
+}
+
+// placesFor returns the places of all words that have one, and the errors of the others.
 func placesFor(ctx context.Context, words []string, fans []calcFan) ([]Place, error) {
 	if len(words) == 0 {
 		return hereIn(fans)
 	}
 	var places []Place
+	var wrong []error
 	for _, word := range words {
 		found, err := find(ctx, word, fans)
 		if err != nil {
-			return nil, err
+			wrong = append(wrong, err)
 		}
 		places = append(places, found...)
 	}
-	return places, nil
+	return places, errors.Join(wrong...)
 }
 
 func calcFans(named fan.Spec, s kernel.State) ([]calcFan, error) {
@@ -130,8 +150,13 @@ func addressOf(ctx context.Context, word string, fans []calcFan) (netip.Addr, er
 	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", word)
 	var dns *net.DNSError
 	switch {
+	case errors.As(err, &dns) && !dns.IsNotFound:
+		// Its text is of sockets and says nothing of what was asked for.
+		return netip.Addr{}, fan.Usagef("%q is neither an address nor the name of a fan here, and no name server answers that knows hosts; use an address such as %s",
+			word, fans[0].mapping.Overlay().Addr().Next())
 	case errors.As(err, &dns):
-		return netip.Addr{}, fmt.Errorf("%q is neither an address nor the name of a fan here or of a host (%s)", word, dns.Err)
+		return netip.Addr{}, fan.Usagef("%q is neither an address nor the name of a fan here or of a host; use an address such as %s",
+			word, fans[0].mapping.Overlay().Addr().Next())
 	case err != nil:
 		return netip.Addr{}, fmt.Errorf("look up host %q: %w", word, err)
 	}

@@ -69,3 +69,41 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("this host: %+v, %v", here, err)
 	}
 }
+
+// A bridge is named only where it is that of the fan, and a fan that is not up is to have
+// its usual name unless another one has that.
+func TestPlacesNameTheBridge(t *testing.T) {
+	up := withFan(t, withFan(t, plain(), "fan-250", ipipAlias), "mine", vxlanAlias)
+	for _, test := range []struct{ underlay, overlay, want string }{
+		{"10.0.0.0/16", "250.0.0.0/8", "fan-250"},
+		{"10.1.0.0/16", "250.0.0.0/8", ""},
+		{"10.0.0.0/16", "250.0.0.0/12", ""},
+		{"192.168.1.0/24", "240.9.0.0/16", "mine"},
+		{"10.1.0.0/16", "249.0.0.0/8", "fan-249"},
+	} {
+		m := networks(t, test.underlay, test.overlay)
+		if got := asUp([]Place{{Bridge: fan.BridgeName(m.Overlay()), Mapping: m}}, up)[0].Bridge; got != test.want {
+			t.Errorf("the bridge of %s over %s is %q, want %q", test.overlay, test.underlay, got, test.want)
+		}
+	}
+}
+
+// One word that can't be keeps no other from its answer.
+func TestPlacesBesideErrors(t *testing.T) {
+	one := calcFan{"fan-250", networks(t, "10.0.0.0/16", "250.0.0.0/8"), netip.MustParseAddr("10.0.0.45")}
+	places, err := placesFor(context.Background(), []string{"250.0.45.9", "9.9.9.9", "10.0.3.4", "8.8.8.8"}, []calcFan{one})
+	if len(places) != 2 || places[1].Asked != "10.0.3.4" {
+		t.Errorf("places are %+v, want two", places)
+	}
+	checkRefused(t, "two of no fan", err, "9.9.9.9 8.8.8.8")
+}
+
+// No name server is no reason to talk of sockets.
+func TestNameThatIsNone(t *testing.T) {
+	one := calcFan{"fan-250", networks(t, "10.0.0.0/16", "250.0.0.0/8"), netip.MustParseAddr("10.0.0.45")}
+	_, err := addressOf(context.Background(), "fan-7.invalid", []calcFan{one})
+	checkRefused(t, "a name that is none", err, `"fan-7.invalid" 250.0.0.1`)
+	if strings.Contains(err.Error(), "dial") || strings.Contains(err.Error(), "lookup") {
+		t.Errorf("%v", err)
+	}
+}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,11 +21,11 @@ func TestCheckAgainstFanThatIsUp(t *testing.T) {
 		"the same":             {func(*fan.Fan) {}, ""},
 		"other MTU, NAT":       {func(f *fan.Fan) { f.MTU, f.FixedMTU, f.NAT = 1300, true, false }, ""},
 		"another host address": {func(f *fan.Fan) { f.Host = netip.MustParseAddr("192.168.1.10") }, ""},
-		"another bridge":       {func(f *fan.Fan) { f.Bridge = "mine" }, "240.9.0.0/16 fan-240-9 down"},
+		"another bridge":       {func(f *fan.Fan) { f.Bridge = "mine" }, "240.9.0.0/16 fan-240-9 fanctl down -u 192.168.1.0/24 -o 240.9.0.0/16"},
 		"another underlay": {func(f *fan.Fan) { f.Mapping = networks(t, "192.168.1.0/25", "240.9.0.0/16") },
-			"240.9.0.0/16 192.168.1.0/24 192.168.1.0/25 down"},
-		"another type":         {func(f *fan.Fan) { f.Type = fan.IPIP }, "fan-240-9 vxlan ipip down"},
-		"another port":         {func(f *fan.Fan) { f.Port = 4790 }, "fan-240-9 8472 4790 down"},
+			"240.9.0.0/16 192.168.1.0/25 fanctl down -u 192.168.1.0/24 -o 240.9.0.0/16"},
+		"another type":         {func(f *fan.Fan) { f.Type = fan.IPIP }, "fan-240-9 vxlan ipip fanctl down -u 192.168.1.0/24 -o 240.9.0.0/16"},
+		"another port":         {func(f *fan.Fan) { f.Port = 4790 }, "fan-240-9 8472 4790 fanctl down -u 192.168.1.0/24 -o 240.9.0.0/16"},
 		"another overlay":      {func(f *fan.Fan) { f.Mapping = networks(t, "192.168.1.0/24", "241.0.0.0/8") }, "fan-240-9 240.9.0.0/16 --bridge"},
 		"overlay and bridge":   {func(f *fan.Fan) { f.Mapping, f.Bridge = networks(t, "192.168.1.0/24", "241.0.0.0/8"), "fan-241" }, ""},
 		"an overlay around it": {func(f *fan.Fan) { f.Mapping, f.Bridge = networks(t, "192.168.1.0/24", "240.0.0.0/8"), "fan-240" }, "240.0.0.0/8 240.9.0.0/16 fan-240-9"},
@@ -92,12 +93,14 @@ func TestCheckHost(t *testing.T) {
 	}
 }
 
-// A fan that is up by the ipip device has its route there.
-func TestRouteOfSharedTunnelIsTheFansOwn(t *testing.T) {
+// A fan that an earlier version has built by the ipip device has its route there.
+func TestRouteOfAnEarlierVersion(t *testing.T) {
 	s := plain()
 	s.Links = append(s.Links, kernel.Link{Name: fan.SharedTunnel, Kind: "ipip", Index: 8, External: true})
 	s.Routes = append(s.Routes, kernel.Route{Destination: netip.MustParsePrefix("250.0.0.0/8"), Link: 8, Table: unix.RT_TABLE_MAIN})
-	checkRefused(t, "ipip by device", checkHost(fanOf(t, "fan-250", ipipAlias), s), "")
+	checkRefused(t, "its route", checkHost(fanOf(t, "fan-250", ipipAlias), s), "")
+	s.Routes[len(s.Routes)-1].Destination = netip.MustParsePrefix("250.1.0.0/16")
+	checkRefused(t, "another route", checkHost(fanOf(t, "fan-250", ipipAlias), s), "250.1.0.0/16 "+fan.SharedTunnel)
 }
 
 func TestChooseDatapath(t *testing.T) {
@@ -110,6 +113,8 @@ func TestChooseDatapath(t *testing.T) {
 	}
 	withShared, withForeign := with(plain(), shared), with(plain(), foreign)
 	fallback := kernel.Link{Name: "tunl0", Kind: "ipip", Index: 8} // what the module makes, without metadata
+	used := fallback
+	used.Up = true
 	namesake := kernel.Link{Name: fan.SharedTunnel, Kind: "dummy", Index: 8}
 	for name, test := range map[string]struct {
 		state kernel.State
@@ -117,21 +122,55 @@ func TestChooseDatapath(t *testing.T) {
 		want  fan.Datapath
 	}{
 		"vxlan":                      {bare, vxlanAlias, fan.Device},
+		"nothing is there":           {bare, ipipAlias, fan.EBPF},
+		"nothing, but tunl0 is down": {with(plain(), fallback), ipipAlias, fan.EBPF},
 		"asked for":                  {bare, ipipAlias + " datapath=ebpf", fan.EBPF},
 		"asked for otherwise":        {direct, ipipAlias + " datapath=device", fan.Device},
 		"as it is":                   {direct, ipipAlias, fan.EBPF},
 		"the device is there":        {withShared, ipipAlias, fan.Device},
 		"somebody else's is there":   {withForeign, ipipAlias, fan.EBPF},
-		"as it is beside the device": {with(direct, shared), ipipAlias, fan.EBPF},
+		"another fan has the device": {with(direct, shared), ipipAlias, fan.Device},
+		"somebody uses tunl0":        {with(plain(), used), ipipAlias, fan.EBPF},
+		"somebody came to use tunl0": {with(plain(), shared, used), ipipAlias, fan.EBPF},
 		"a device of its name":       {with(plain(), namesake, foreign), ipipAlias, fan.EBPF},
 	} {
-		if got := chooseDatapath(fanOf(t, "fan-250", test.alias), test.state); got != test.want {
-			t.Errorf("%s: the datapath is %s, want %s", name, got, test.want)
+		for _, has := range []bool{false, true} {
+			want := test.want
+			if has && strings.HasPrefix(name, "nothing") {
+				want = fan.Device
+			}
+			never := func() bool { return false }
+			if got := chooseDatapath(fanOf(t, "fan-250", test.alias), test.state, func() bool { return has }, never); got != want {
+				t.Errorf("%s, the kernel has the ipip device: %t: the datapath is %s, want %s", name, has, got, want)
+			}
 		}
 	}
-	if otherExternalIPIP(withForeign) != foreign.Name || otherExternalIPIP(withShared) != "" || otherExternalIPIP(with(plain(), fallback)) != "" ||
-		otherExternalIPIP(withFan(t, plain(), "fan-240-9", vxlanAlias)) != "" {
-		t.Error("whose the ipip device is, is taken wrong")
+	for want, state := range map[string]kernel.State{foreign.Name: withForeign, used.Name: with(plain(), used)} {
+		if got := otherIPIP(state); got != want {
+			t.Errorf("the ipip device of somebody else is %q, want %q", got, want)
+		}
+	}
+	for name, state := range map[string]kernel.State{"the fans'": withShared, "tunl0 that is down": with(plain(), fallback),
+		"vxlan": withFan(t, plain(), "fan-240-9", vxlanAlias)} {
+		if got := otherIPIP(state); got != "" {
+			t.Errorf("%s: %q is taken for somebody else's ipip device", name, got)
+		}
+	}
+}
+
+// A fan that was there before somebody's device stays as it is, and that is said.
+func TestBesideIPIP(t *testing.T) {
+	f, s := fanOf(t, "fan-250", ipipAlias), plain()
+	used := kernel.Link{Name: "tunl0", Kind: "ipip", Index: 9, Up: true}
+	if notes := besideIPIP(Result{Fan: f, Datapath: fan.Device}, s); len(notes) > 0 {
+		t.Errorf("alone: %q", notes)
+	}
+	s.Links = append(s.Links, used)
+	if notes := besideIPIP(Result{Fan: f, Datapath: fan.EBPF}, s); len(notes) > 0 {
+		t.Errorf("by eBPF: %q", notes)
+	}
+	if notes := besideIPIP(Result{Fan: f, Datapath: fan.Device}, s); len(notes) != 1 || !strings.Contains(notes[0], "tunl0") {
+		t.Errorf("by the device: %q", notes)
 	}
 }
 
@@ -140,7 +179,7 @@ func TestCheckDatapath(t *testing.T) {
 	f := fanOf(t, "fan-250", ipipAlias)
 	checkRefused(t, "as it is", checkDatapath(Result{Fan: f, Datapath: fan.EBPF}, s), "")
 	checkRefused(t, "not up", checkDatapath(Result{Fan: f, Datapath: fan.Device}, plain()), "")
-	checkRefused(t, "another", checkDatapath(Result{Fan: f, Datapath: fan.Device}, s), "fan-250 ebpf device down")
+	checkRefused(t, "another", checkDatapath(Result{Fan: f, Datapath: fan.Device}, s), "")
 	theirs := plain()
 	theirs.Links = append(theirs.Links, kernel.Link{Name: "tun9", Kind: "ipip", Index: 9, External: true})
 	checkRefused(t, "one ipip device", checkDatapath(Result{Fan: f, Datapath: fan.Device}, theirs), "device tun9 --datapath ebpf")

@@ -102,7 +102,7 @@ func (h *Host) planDown(r DownRequest) (Result, error) {
 		return Result{}, err
 	}
 	p = append(dhcp, p...)
-	p = append(p, tunnel.PlanDown(h.handle, f, s, tunnel.Before{Known: up, Clsact: facts.Clsact})...)
+	p = append(p, tunnel.PlanDown(h.handle, f, s, tunnel.Before{Known: up, Clsact: facts.Clsact, Ways: devicesOf(f, s)})...)
 	h.explain(whyDown(f, up, ports, others))
 	last, err := bridge.PlanDown(h.handle, f, ports, others, facts, s)
 	result.Plan = append(p, last...)
@@ -146,10 +146,13 @@ func target(r DownRequest, s kernel.State) (f fan.Fan, facts bridge.Facts, up bo
 		if k.Mapping.Overlay() != r.Overlay {
 			continue
 		}
-		if err := checkUnderlay(r.Underlay, k.Fan); err != nil {
+		if err := checkUnderlay(r.Underlay, k.Fan, s); err != nil {
 			return f, facts, false, err
 		}
 		return k.Fan, k.facts, true, nil
+	}
+	if err := checkNames(r.Overlay, s); err != nil {
+		return f, facts, false, err
 	}
 	f, err = resolve(fan.Spec{Underlay: r.Underlay, Overlay: r.Overlay}, s)
 	if errors.Is(err, fan.ErrNotYet) && !anythingOf(r.Overlay, s) {
@@ -164,11 +167,29 @@ func anythingOf(overlay netip.Prefix, s kernel.State) bool {
 	return slices.ContainsFunc(s.Links, func(l kernel.Link) bool { return slices.Contains(names, l.Name) })
 }
 
+// checkNames refuses to look for what is left of a fan that is not up where another
+// one that is up has its names: 250.0.0.0/12 is fan-250, too, and all of it is in use.
+func checkNames(overlay netip.Prefix, s kernel.State) error {
+	for _, k := range fansOf(s) {
+		if k.Bridge == fan.BridgeName(overlay) || fan.TunnelName(k.Mapping.Overlay()) == fan.TunnelName(overlay) {
+			return fan.Usagef("%s is the fan of overlay %s over %s, not of %s; take it down with: %s", k.Bridge, k.Mapping.Overlay(), k.Mapping.Underlay(), overlay, downOf(k.Fan))
+		}
+	}
+	return nil
+}
+
+// downOf returns the command that takes a fan down.
+func downOf(f fan.Fan) string {
+	return fmt.Sprintf("fanctl down -u %s -o %s", f.Mapping.Underlay(), f.Mapping.Overlay())
+}
+
 // checkUnderlay refuses to take down a fan over another underlay than was named.
-// One that is named by a device is whatever that device has now.
-func checkUnderlay(spec fan.UnderlaySpec, f fan.Fan) error {
+// One that is named by a device is whatever that device has now; it is the fan's, or
+// the one that has the fan's address and no way to other hosts.
+func checkUnderlay(spec fan.UnderlaySpec, f fan.Fan, s kernel.State) error {
+	has := func(l fan.Local) bool { return l.Device == spec.Device && l.Prefix.Addr() == f.Host }
 	switch {
-	case spec.Device != "" && spec.Device != f.Device,
+	case spec.Device != "" && spec.Device != f.Device && !slices.ContainsFunc(locals(s), has),
 		spec.Bits != f.Mapping.Underlay().Bits(),
 		spec.Addr.IsValid() && !f.Mapping.Underlay().Contains(spec.Addr):
 		return fan.Usagef("underlay %s: the fan of overlay %s is over %s on %s", spec, f.Mapping.Overlay(), f.Mapping.Underlay(), f.Device)

@@ -45,6 +45,26 @@ func TestTargetOfFanThatIsNotUp(t *testing.T) {
 	}
 }
 
+// A fan that is up is nobody else's leftovers, although its names are those that the
+// overlay which is named would have.
+func TestTargetWithTheNamesOfAnotherFan(t *testing.T) {
+	const shorter = "fan1 underlay=10.0.0.45/16 overlay=250.0.0.0/12 dev=eth0 type=ipip mtu=1480"
+	for _, test := range []struct{ bridge, alias, underlay, overlay, words string }{
+		{"fan-250", shorter, "10.0.0.0/16", "250.0.0.0/8", "fan-250 250.0.0.0/12 10.0.0.0/16 250.0.0.0/8; fanctl down -u -o"},
+		{"fan-250", shorter, "172.31.0.0/16", "250.0.0.0/8", "fan-250 250.0.0.0/12 fanctl down -u 10.0.0.0/16"}, // without an address of this host
+		{"mine", shorter, "eth0/16", "250.0.0.0/8", "mine 250.0.0.0/12"},                                        // whose tunnel is ftun-250
+		{"fan-250", ipipAlias, "10.0.0.0/24", "250.0.0.0/12", "fan-250 250.0.0.0/8 10.0.0.0/16"},
+		{"fan-250", vxlanAlias, "eth0/16", "250.0.0.0/8", "fan-250 240.9.0.0/16 192.168.1.0/24"},
+		{"fan-240-9", vxlanAlias, "eth0/16", "250.0.0.0/8", ""},
+	} {
+		r := request(t, test.underlay, test.overlay, nil)
+		_, _, up, err := target(DownRequest{Underlay: r.Underlay, Overlay: r.Overlay}, withFan(t, plain(), test.bridge, test.alias))
+		if checkRefused(t, test.overlay+" beside "+test.alias, err, test.words); up {
+			t.Errorf("%s is up, where only %s as %s is", test.overlay, test.alias, test.bridge)
+		}
+	}
+}
+
 // With the device or the address gone as well, a fan is gone, unless some device may be
 // what is left of it: then somebody has to say where it was.
 func TestTargetWithoutUnderlay(t *testing.T) {
@@ -88,7 +108,7 @@ func TestSomePeerIsNotThisHost(t *testing.T) {
 	f := fan.Fan{Mapping: networks(t, "10.0.0.4/30", "250.0.0.0/8")}
 	for host, want := range map[string]string{"10.0.0.5": "10.0.0.6", "10.0.0.6": "10.0.0.5"} {
 		f.Host = netip.MustParseAddr(host)
-		if got := somePeer(f).String(); got != want {
+		if got := somePeer(f, f.Mapping.Underlay()).String(); got != want {
 			t.Errorf("the peer of %s is %s, want %s", host, got, want)
 		}
 	}

@@ -24,8 +24,12 @@ func (h *Host) explain(reasons []string) {
 // whyUp says how what was not asked for in so many words was chosen.
 func whyUp(r fan.Spec, result Result, s kernel.State) []string {
 	f := result.Fan
+	underlay := r.Underlay.String()
+	if network := f.Mapping.Underlay().String(); network != underlay {
+		underlay += " is " + network
+	}
 	reasons := []string{
-		fmt.Sprintf("underlay %s is %s: this host has %s on %s", r.Underlay, f.Mapping.Underlay(), f.Host, f.Device),
+		fmt.Sprintf("underlay %s: this host has %s", underlay, place(f, withAddress(f, s))),
 		whySlice(f.Mapping, f.Host),
 		whyMTU(f, s),
 	}
@@ -51,27 +55,34 @@ func whySlice(m fan.Mapping, host netip.Addr) string {
 }
 
 func whyMTU(f fan.Fan, s kernel.State) string {
-	l, _ := s.Link(f.Device)
+	l := waysOf(f, s).narrowest(withAddress(f, s), s)
 	if f.FixedMTU {
-		return fmt.Sprintf("MTU %d as asked for; %s would leave %d", f.MTU, f.Device, f.Type.MTU(fan.MTU(l.MTU)))
+		return fmt.Sprintf("MTU %d as asked for; %s would leave %d", f.MTU, l.Name, f.Type.MTU(fan.MTU(l.MTU)))
 	}
-	return fmt.Sprintf("MTU %d: the %d of %s less the %d bytes that %s puts before a packet", f.MTU, l.MTU, f.Device, f.Type.Overhead(), f.Type)
+	return fmt.Sprintf("MTU %d: the %d of %s less the %d bytes that %s puts before a packet", f.MTU, l.MTU, l.Name, f.Type.Overhead(), f.Type)
 }
 
 func whyDatapath(r fan.Spec, result Result, s kernel.State) string {
 	text := fmt.Sprintf("datapath %s: ", result.Datapath)
-	_, built := tunnel.BuiltAs(result.Fan, s)
+	is, built := tunnel.BuiltAs(result.Fan, s)
 	switch {
 	case r.Datapath != fan.Auto:
 		return text + "as asked for"
-	case built:
+	case built && is == result.Datapath:
 		return text + "the fan is up that way"
-	case result.Datapath == fan.Device:
-		return text + "the kernel has the ipip device"
-	case otherExternalIPIP(s) != "":
-		return text + otherExternalIPIP(s) + " is the one ipip device with metadata that a host can have"
 	}
-	return text + "the kernel has no ipip device"
+	return text + whyNew(result.Datapath, s)
+}
+
+// whyNew says why newDatapath has chosen as it has.
+func whyNew(d fan.Datapath, s kernel.State) string {
+	switch other := otherIPIP(s); {
+	case d == fan.Device:
+		return "the kernel has the ipip device, for packets in fragments"
+	case other != "":
+		return other + " is an ipip device that is not a fan's, and the two would take each other's packets"
+	}
+	return "the kernel has no ipip device"
 }
 
 // whyDown says what is taken down and what stays.

@@ -1,15 +1,18 @@
 package host
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/fanctl/fanctl/bridge"
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/kernel"
 )
 
 func TestWhyUp(t *testing.T) {
 	s := plain()
+	s.Addresses = append(s.Addresses, kernel.Address{Prefix: netip.MustParsePrefix("172.20.9.9/32"), Link: 1})
 	for _, test := range []struct {
 		underlay string
 		change   func(*fan.Spec)
@@ -30,6 +33,18 @@ slice 250.0.45.0/24: the 8 bits of overlay 250.0.0.0/8, then the 16 bits in whic
 MTU 1300 as asked for; eth0 would leave 1480
 datapath device: as asked for
 fan-250 is up, as the alias of its bridge says; 0 steps bring it to what is wanted`},
+		{"10.0.0.0/16", func(r *fan.Spec) { r.MTU, r.NoNAT, r.Datapath = 1300, true, fan.Device }, fan.Device, true, `
+underlay 10.0.0.0/16: this host has 10.0.0.45 on eth0
+slice 250.0.45.0/24: the 8 bits of overlay 250.0.0.0/8, then the 16 bits in which hosts of 10.0.0.0/16 differ, from 10.0.0.45
+MTU 1300 as asked for; eth0 would leave 1480
+datapath device: as asked for
+fan-250 is up, as the alias of its bridge says; 0 steps bring it to what is wanted`},
+		{"172.20.9.9/16", func(r *fan.Spec) { r.NoNAT, r.Datapath = true, fan.EBPF }, fan.EBPF, false, `
+underlay 172.20.9.9/16 is 172.20.0.0/16: this host has 172.20.9.9 on lo and sends by eth1
+slice 250.9.9.0/24: the 8 bits of overlay 250.0.0.0/8, then the 16 bits in which hosts of 172.20.0.0/16 differ, from 172.20.9.9
+MTU 8980: the 9000 of eth1 less the 20 bytes that ipip puts before a packet
+datapath ebpf: as asked for
+no fan of overlay 250.0.0.0/8 is up`},
 	} {
 		r := request(t, test.underlay, "250.0.0.0/8", test.change)
 		f, err := resolve(r, s)

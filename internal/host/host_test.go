@@ -51,7 +51,7 @@ func withFan(t *testing.T, s kernel.State, bridge, alias string) kernel.State {
 	t.Helper()
 	f := fanOf(t, bridge, alias)
 	index := 10 * len(s.Links)
-	tunnel := kernel.Link{Name: f.Tunnel(fan.EBPF), Kind: "veth", Index: index + 1, MAC: f.TunnelMAC(), Up: true, Ethernet: true}
+	tunnel := kernel.Link{Name: f.Tunnel(), Kind: "veth", Index: index + 1, MAC: f.TunnelMAC(), Up: true, Ethernet: true}
 	route := kernel.Route{Destination: f.Mapping.Overlay(), Gateway: f.Mapping.Overlay().Addr(), Source: f.BridgeAddr(),
 		Link: index + 1, MTU: int(f.MTU), Table: unix.RT_TABLE_MAIN}
 	if f.Type == fan.VXLAN {

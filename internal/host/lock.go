@@ -25,7 +25,7 @@ func (h *Host) locked(change func() error) error {
 	if h.Patience != 0 {
 		most = h.Patience
 	}
-	unlock, err := lockNamespace("/run", most)
+	unlock, err := lockNamespace("/run", "fanctl", most)
 	if err != nil {
 		return fmt.Errorf("lock network namespace: %w", err)
 	}
@@ -36,38 +36,68 @@ func (h *Host) locked(change func() error) error {
 	return err
 }
 
+// Alone runs a change of a program's with no other one of that program beside it. Where
+// there is no place for its lock, it goes without: each change to the kernel has the
+// lock of fanctl.
+func (h *Host) Alone(program string, change func() error) error {
+	if os.Geteuid() != 0 {
+		return ErrPrivilege
+	}
+	unlock, err := lockFile("/run", program, patience)
+	if err != nil && !unwritable(err) {
+		return fmt.Errorf("lock network namespace: %w", err)
+	}
+	if err == nil {
+		defer unlock()
+	}
+	return change()
+}
+
 const namespace = "/proc/thread-self/ns/net"
 
 // lockNamespace takes the lock of the network namespace: two namespaces do not wait
 // for each other. It is a file that only root can open and that goes with the lock;
 // everybody can open, and so lock, the namespace itself, which has to do only where
 // /run can't be written. dir is /run.
-func lockNamespace(dir string, most time.Duration) (unlock func(), err error) {
+func lockNamespace(dir, program string, most time.Duration) (unlock func(), err error) {
+	if unlock, err = lockFile(dir, program, most); err == nil || !unwritable(err) {
+		return unlock, err
+	}
+	f, err := lock(namespace, unix.O_RDONLY, program, most)
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+func lockFile(dir, program string, most time.Duration) (unlock func(), err error) {
 	var stat unix.Stat_t
 	if err := unix.Stat(namespace, &stat); err != nil {
 		return nil, err
 	}
-	path := fmt.Sprintf("%s/fanctl-%d.lock", dir, stat.Ino)
-	f, err := lock(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, most)
-	if err == nil {
-		return func() {
-			_ = os.Remove(path) // before it is let go of: who waits for it looks again
-			f.Close()
-		}, nil
+	path := fmt.Sprintf("%s/%s-%d.lock", dir, program, stat.Ino)
+	f, err := lock(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, program, most)
+	if err != nil {
+		return nil, err
 	}
-	for _, unwritable := range []error{unix.EROFS, unix.ENOENT, unix.EACCES, unix.ENOSPC} {
-		if errors.Is(err, unwritable) {
-			if f, err = lock(namespace, unix.O_RDONLY, most); err != nil {
-				return nil, err
-			}
-			return func() { f.Close() }, nil
+	return func() {
+		_ = os.Remove(path) // before it is let go of: who waits for it looks again
+		f.Close()
+	}, nil
+}
+
+// unwritable says whether an error means that nothing can be written there.
+func unwritable(err error) bool {
+	for _, reason := range []error{unix.EROFS, unix.ENOENT, unix.EACCES, unix.ENOSPC} {
+		if errors.Is(err, reason) {
+			return true
 		}
 	}
-	return nil, err
+	return false
 }
 
 // lock takes the lock of a file, which closing it gives back.
-func lock(path string, flags int, most time.Duration) (*os.File, error) {
+func lock(path string, flags int, program string, most time.Duration) (*os.File, error) {
 	const pause = 5 * time.Millisecond
 	for end := time.Now().Add(most); ; time.Sleep(pause) {
 		f, err := os.OpenFile(path, flags, 0o600)
@@ -83,7 +113,7 @@ func lock(path string, flags int, most time.Duration) (*os.File, error) {
 		case err != nil && !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			return nil, err
 		case time.Now().After(end):
-			return nil, fmt.Errorf("another fanctl has held it for %s; end that one if it hangs", most)
+			return nil, fmt.Errorf("another %s has held it for %s; end that one if it hangs", program, most)
 		}
 	}
 }

@@ -16,23 +16,23 @@ const create = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW
 
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := lock(path, create, 0)
+	first, err := lock(path, create, "fanctl", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := first.Stat(); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("others can open the lock: %v, %v", info.Mode(), err)
 	}
-	if _, err := lock(path, create, time.Millisecond); err == nil || !strings.Contains(err.Error(), "another fanctl") {
+	if _, err := lock(path, create, "fanctl", time.Millisecond); err == nil || !strings.Contains(err.Error(), "another fanctl") {
 		t.Errorf("the lock of another: %v", err)
 	}
 	time.AfterFunc(10*time.Millisecond, func() { first.Close() })
-	second, err := lock(path, create, patience)
+	second, err := lock(path, create, "fanctl", patience)
 	if err != nil {
 		t.Fatalf("the lock of another who ended: %v", err)
 	}
 	second.Close()
-	if _, err := lock(filepath.Join(path, "x"), create, 0); err == nil {
+	if _, err := lock(filepath.Join(path, "x"), create, "fanctl", 0); err == nil {
 		t.Error("a lock in a file")
 	}
 }
@@ -46,7 +46,7 @@ func TestLockThatGoes(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 20 {
-				f, err := lock(path, create, patience)
+				f, err := lock(path, create, "fanctl", patience)
 				if err != nil {
 					t.Error(err)
 					return
@@ -75,13 +75,13 @@ func TestLockThatGoes(t *testing.T) {
 
 // The namespace itself is anybody's to lock: that is not waited for.
 func TestLockOfNamespaceIsRoots(t *testing.T) {
-	somebody, err := lock(namespace, unix.O_RDONLY, 0)
+	somebody, err := lock(namespace, unix.O_RDONLY, "fanctl", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer somebody.Close()
 	dir := t.TempDir()
-	unlock, err := lockNamespace(dir, time.Second)
+	unlock, err := lockNamespace(dir, "fanctl", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestLockOfNamespaceIsRoots(t *testing.T) {
 		t.Errorf("the lock is left: %v, %v", left, err)
 	}
 	// Where no file can be made it is the namespace, which is taken here.
-	if _, err := lockNamespace(filepath.Join(dir, "none"), time.Millisecond); err == nil || !strings.Contains(err.Error(), "another fanctl") {
+	if _, err := lockNamespace(filepath.Join(dir, "none"), "fanctl", time.Millisecond); err == nil || !strings.Contains(err.Error(), "another fanctl") {
 		t.Errorf("without a folder for the lock: %v", err)
 	}
 }

@@ -1,6 +1,13 @@
 package host
 
-import "github.com/fanctl/fanctl/fan"
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/kernel"
+)
 
 // mendError says which fan could not be put right. It is not the error that it
 // tells of: nobody has asked for anything, so that it is never bad input.
@@ -14,10 +21,11 @@ func (e mendError) Error() string { return e.bridge + ": " + e.err.Error() }
 // Mend puts right, one after the other, the fans that are up, and reports each; it
 // goes on past failures and returns the last. A fan is to be as its alias says, at
 // the address that it had or, if the host has that no more, at the one that its device
-// has inside the underlay (fan.SpecAmong).
+// has inside the underlay (fan.SpecAmong). What is left of others is reported as notes of
+// no fan.
 func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
 	return h.locked(func() error {
-		now, err := h.look()
+		now, err := h.look(dryRun)
 		if err != nil {
 			return err
 		}
@@ -32,12 +40,33 @@ func (h *Host) Mend(dryRun bool, report func(Result, error)) error {
 			if len(result.Plan) == 0 {
 				continue // what was seen is what there is
 			}
-			if now, err = h.look(); err != nil {
+			if now, err = h.look(dryRun); err != nil {
 				return err
 			}
 		}
+		if left := leftTunnels(now.State); len(left) > 0 {
+			report(Result{Notes: left}, nil)
+		}
 		return last
 	})
+}
+
+// leftTunnels tells of fan tunnels without a fan. What the fan was stood on its bridge,
+// which somebody has deleted, so that only who knows its networks can put that right.
+func leftTunnels(s kernel.State) []string {
+	up := map[string]bool{}
+	for _, k := range fansOf(s) {
+		up[k.Tunnel()] = true
+	}
+	ours := fan.Fan{Host: netip.IPv4Unspecified()}.TunnelMAC()
+	var left []string
+	for _, l := range s.Links {
+		isTunnel := l.Kind == "veth" || l.Kind == "vxlan" && l.External
+		if strings.HasPrefix(l.Name, fan.TunnelPrefix) && isTunnel && l.MAC[0] == ours[0] && l.MAC[1] == ours[1] && !up[l.Name] {
+			left = append(left, fmt.Sprintf("%s is of a fan that has lost its bridge; fanctl up or down of that fan puts it right", l.Name))
+		}
+	}
+	return left
 }
 
 // mend puts one fan right. Its DHCP comes after the rest is done: what is wrong there

@@ -22,14 +22,26 @@ func (h *Host) Fans() ([]fan.Fan, error) {
 }
 
 // Underlays returns this host's addresses that can be those of an underlay: all but
-// the loopback's and the fans' own.
+// the loopback's and the fans' own. Those of the device with the default route come
+// first.
 func (h *Host) Underlays() ([]fan.Local, error) {
 	s, err := kernel.Look(h.handle)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(locals(s), func(l fan.Local) bool {
+	list := slices.DeleteFunc(locals(s), func(l fan.Local) bool {
 		_, ours := fanWith(l.Device, s)
 		return ours || l.Loopback
-	}), nil
+	})
+	main := s.DefaultDevices()
+	slices.SortStableFunc(list, func(a, b fan.Local) int {
+		rank := func(l fan.Local) int {
+			if len(main) > 0 && l.Device == main[0] {
+				return 0
+			}
+			return 1
+		}
+		return rank(a) - rank(b)
+	})
+	return list, nil
 }

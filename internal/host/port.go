@@ -41,9 +41,11 @@ func checkPort(f fan.Fan, s kernel.State) error {
 	return nil
 }
 
-// udpUser says who has a UDP port open: the process, where it can be found.
+// udpUser says who has a UDP port open: the process, where it can be found. The tables
+// are those of the calling thread, for the process's first thread stays where something
+// was tried on it (features.HasIPIP).
 func udpUser(port uint16) (who string, taken bool) {
-	for _, file := range []string{"/proc/self/net/udp", "/proc/self/net/udp6"} {
+	for _, file := range []string{"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"} {
 		if inode, ok := socketOn(file, port); ok {
 			return processWith(inode), true
 		}

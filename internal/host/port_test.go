@@ -5,8 +5,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fanctl/fanctl/internal/kernel"
 )
@@ -54,6 +59,79 @@ func TestUDPUserIsNamed(t *testing.T) {
 	if who := processWith("0"); strings.Contains(who, "process ") && !strings.Contains(who, "kernel") {
 		t.Errorf("a socket that nobody has is %q's", who)
 	}
+}
+
+// Sockets are looked for where the caller is, wherever the process's first thread is:
+// the runtime never ends that one, so it stays in a namespace in which something was
+// tried (features.HasIPIP).
+func TestUDPUserIsOfTheCaller(t *testing.T) {
+	port := openPort(t)
+	if os.Geteuid() != 0 { // and so can bring no thread into another namespace
+		if who, taken := udpUser(port); !taken {
+			t.Errorf("port %d is open, and taken by %q", port, who)
+		}
+		return
+	}
+	whileFirstThreadIsAway(t, func() {
+		if process, own := linkOf(t, "/proc/self/ns/net"), linkOf(t, namespace); process == own {
+			t.Fatalf("the first thread is in %s, as this one is", own)
+		}
+		if who, taken := udpUser(port); !taken {
+			t.Errorf("port %d is open, and taken by %q", port, who)
+		}
+	})
+}
+
+func linkOf(t *testing.T, path string) string {
+	t.Helper()
+	name, err := os.Readlink(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// whileFirstThreadIsAway runs do while the process's first thread is in a network
+// namespace of its own. Goroutines take a thread each until one gets that one; if none
+// does, it is away for good already.
+func whileFirstThreadIsAway(t *testing.T, do func()) {
+	t.Helper()
+	back, err := os.Open(namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	const most = 200
+	took, stop := make(chan bool), make(chan struct{})
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(stop)
+	take := func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		first := unix.Gettid() == os.Getpid()
+		if first {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				t.Error(err)
+			}
+		}
+		took <- first
+		<-stop
+		if !first {
+			return
+		}
+		if err := unix.Setns(int(back.Fd()), unix.CLONE_NEWNET); err != nil {
+			t.Error(err)
+		}
+	}
+	for range most {
+		all.Go(take)
+		if <-took {
+			break
+		}
+		time.Sleep(100 * time.Microsecond) // wakes the thread that waits for the network, should that be it
+	}
+	do()
 }
 
 func TestCheckPort(t *testing.T) {

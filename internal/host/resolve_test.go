@@ -84,8 +84,12 @@ func TestOnlyDefaultRoute(t *testing.T) {
 }
 
 func TestDeviceNames(t *testing.T) {
-	if got, want := deviceNames(plain()), "eth0, eth1, docker0, wg0"; got != want {
-		t.Errorf("the devices are %q, want %q", got, want)
+	withFans := withFan(t, withFan(t, plain(), "fan-250", ipipAlias), "mine", vxlanAlias)
+	withFans.Links = append(withFans.Links, kernel.Link{Name: "ftrm-250", Kind: "ipvlan"}, kernel.Link{Name: fan.SharedTunnel, Kind: "ipip"})
+	for _, s := range []kernel.State{plain(), withFans} {
+		if got, want := deviceNames(s), "eth0, eth1, docker0, wg0"; got != want {
+			t.Errorf("the devices are %q, want %q", got, want)
+		}
 	}
 	alone := kernel.State{Links: []kernel.Link{{Name: "lo", Loopback: true}}}
 	if got, want := deviceNames(alone), "none but the loopback device"; got != want {
@@ -121,11 +125,17 @@ func TestLocals(t *testing.T) {
 }
 
 func TestWaysOut(t *testing.T) {
+	const onLo = "fan1 underlay=10.0.9.9/16 overlay=250.0.0.0/8 dev=eth2 type=ipip mtu=1380"
+	twoWays := cabled(route("0.0.0.0/0", 2, true), route("10.0.3.4/32", 4, true), route("10.0.3.4/32", 3, true))
 	for _, test := range []struct {
 		alias string
+		state kernel.State
 		want  []string
-	}{{ipipAlias, []string{"eth0", "eth1", "wg0"}}, {vxlanAlias, []string{"eth1", "wg0"}}} { // the main table first, none twice
-		if got := waysOut(fanOf(t, "fan-250", test.alias), plain()); !slices.Equal(got, test.want) {
+	}{
+		{ipipAlias, plain(), []string{"eth0", "eth1", "wg0"}}, {vxlanAlias, plain(), []string{"eth1", "wg0"}}, // the main table first, none twice
+		{onLo, twoWays, []string{"eth2", "eth1", "eth0"}},
+	} {
+		if got := waysOut(fanOf(t, "fan-250", test.alias), test.state); !slices.Equal(got, test.want) {
 			t.Errorf("the ways out of %s are %v, want %v", test.alias, got, test.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/fanctl/fanctl/fan"
@@ -14,12 +15,25 @@ type Status struct {
 	Fan      fan.Fan
 	Datapath fan.Datapath
 	Tunnel   string
+	// On is the device that has the host's address: the fan's, or a loopback device.
+	On string
 	// Counters are nil where they could not be read: without privilege, or if
 	// the fan's programs are gone.
 	Counters *tunnel.Counters
 	// Server is the process that does a fan's DHCP, 0 if there should be one and is
 	// none; nil for a fan without, or if the caller may not know.
 	Server *int
+}
+
+// Place says where the host's address is, and by what packets leave if that is another
+// device.
+func (s Status) Place() string { return place(s.Fan, s.On) }
+
+func place(f fan.Fan, on string) string {
+	if on == f.Device {
+		return fmt.Sprintf("%s on %s", f.Host, on)
+	}
+	return fmt.Sprintf("%s on %s and sends by %s", f.Host, on, f.Device)
 }
 
 // List returns the fans that are up. It needs no privilege, but without it there
@@ -32,7 +46,7 @@ func (h *Host) List() ([]Status, error) {
 	var list []Status
 	for _, k := range fansOf(s) {
 		datapath := datapathOf(k.Fan, s)
-		status := Status{Fan: k.Fan, Datapath: datapath, Tunnel: k.Tunnel(datapath)}
+		status := Status{Fan: k.Fan, Datapath: datapath, Tunnel: k.Tunnel(), On: withAddress(k.Fan, s)}
 		if counters, err := tunnel.ReadCounters(k.Bridge, status.Tunnel, s); err == nil {
 			status.Counters = &counters
 		}

@@ -2,13 +2,13 @@ package host
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/fanctl/fanctl/bridge"
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/features"
 	"github.com/fanctl/fanctl/internal/firewall"
 	"github.com/fanctl/fanctl/internal/kernel"
 	"github.com/fanctl/fanctl/internal/plan"
@@ -29,13 +29,14 @@ type Result struct {
 func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 	var result Result
 	err := h.locked(func() (err error) {
-		now, err := h.look()
+		now, err := h.look(dryRun)
 		if err != nil {
 			return err
 		}
 		if result, err = h.planUp(r, now); err != nil {
 			return err
 		}
+		result.Notes = append(result.Notes, besideIPIP(result, now.State)...)
 		if err = h.planDHCP(&result, false); err != nil || dryRun {
 			return err
 		}
@@ -45,15 +46,23 @@ func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 }
 
 // seen is what a look at the host has found. The tables are read when the first one
-// needs them: they cost a process, and most of what is wrong is wrong before.
+// needs them: they cost a process, and most of what is wrong is wrong before. So is
+// the ipip device tried only for a tunnel that is to be made.
 type seen struct {
 	kernel.State
-	tables func() (firewall.Tables, error)
+	tables  func() (firewall.Tables, error)
+	hasIPIP func() bool
 }
 
-func (h *Host) look() (seen, error) {
+// look reads the host's state. With dryRun no module is loaded, and whether the kernel
+// has the ipip device goes by its list.
+func (h *Host) look(dryRun bool) (seen, error) {
 	s, err := kernel.Look(h.handle)
-	return seen{s, sync.OnceValues(firewall.Look)}, err
+	now := seen{s, sync.OnceValues(firewall.Look), features.HasIPIP}
+	if dryRun {
+		now.hasIPIP = kernel.HasIPIP
+	}
+	return now, err
 }
 
 // planUp plans a fan but for its DHCP.
@@ -74,15 +83,24 @@ func (h *Host) planUp(r fan.Spec, now seen) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Fan: f, Datapath: chooseDatapath(f, s), Was: was}
+	result := Result{Fan: f, Datapath: chooseDatapath(f, s, now.hasIPIP, ipipLoaded), Was: was}
 	if err := checkDatapath(result, s); err != nil {
 		return Result{}, err
 	}
-	if err := checkSource(h.handle, f); err != nil {
+	if err := checkVRF(f, s); err != nil {
 		return Result{}, err
 	}
-	t := tunnel.Want{Fan: f, Datapath: result.Datapath, PlainSums: kernel.SumsPlainly(f.Device), Room: kernel.HasVXLAN()}
-	b := bridge.Want{Fan: f, Tunnel: t.Name(), WaysOut: waysOut(f, s)}
+	devices := devicesOf(f, s)
+	note, err := checkSource(h.handle, f, s)
+	if err != nil {
+		return Result{}, err
+	}
+	if note != "" {
+		result.Notes = append(result.Notes, note)
+	}
+	t := tunnel.Want{Fan: f, Datapath: result.Datapath, Ways: devices, PlainSums: kernel.SumsPlainly(devices[0]),
+		OuterFirst: kernel.OuterFirst(kernel.Release()), Room: kernel.HasVXLAN()}
+	b := bridge.Want{Fan: f, Tunnel: t.Name(), Ways: devices, WaysOut: waysOut(f, s)}
 	if result.Plan, err = bridge.Plan(h.handle, b, s, tables); err != nil {
 		return Result{}, err
 	}
@@ -107,29 +125,49 @@ func upBefore(f fan.Fan, s kernel.State) *fan.Fan {
 
 // resolve returns the fan that a request means on this host.
 func resolve(r fan.Spec, s kernel.State) (fan.Fan, error) {
-	underlay, hostAddr, device, err := resolveUnderlay(r.Underlay, s)
+	place, err := resolveUnderlay(r.Underlay, s)
 	if err != nil {
 		return fan.Fan{}, err
 	}
-	link, _ := s.Link(device)
-	return r.At(fan.Place{Underlay: underlay, Host: hostAddr, Device: device, MTU: fan.MTU(link.MTU)})
+	return r.At(place)
 }
 
-// resolveUnderlay finds out which network, host address and device are meant.
-func resolveUnderlay(u fan.UnderlaySpec, s kernel.State) (underlay netip.Prefix, host netip.Addr, device string, err error) {
+// resolveUnderlay finds out which network, host address and device are meant. Where
+// the address is on a loopback device, the device is the first by which the host
+// reaches others.
+func resolveUnderlay(u fan.UnderlaySpec, s kernel.State) (fan.Place, error) {
 	if u.Device != "" {
 		if _, there := s.Link(u.Device); !there {
-			return underlay, host, "", fan.NotYetf("underlay %s: there is no device %s; this host has %s", u, u.Device, deviceNames(s))
+			return fan.Place{}, fan.NotYetf("underlay %s: there is no device %s; this host has %s", u, u.Device, deviceNames(s))
 		}
 	}
 	if b, there := fanWith(u.Device, s); there {
-		return underlay, host, "", fan.Usagef("underlay %s: %s is the bridge of the fan of overlay %s, and a fan needs a network of hosts below", u, b.Bridge, b.Mapping.Overlay())
+		return fan.Place{}, fan.Usagef("underlay %s: %s is the bridge of the fan of overlay %s, and a fan needs a network of hosts below", u, b.Bridge, b.Mapping.Overlay())
 	}
 	defaultDevice := ""
 	if devices := s.DefaultDevices(); len(devices) > 0 {
 		defaultDevice = devices[0]
 	}
-	return u.Resolve(locals(s), defaultDevice)
+	underlay, host, device, err := u.Resolve(locals(s), defaultDevice)
+	if err != nil {
+		return fan.Place{}, err
+	}
+	w := waysTo(underlay, host, device, s)
+	narrowest := w.narrowest(device, s)
+	if l, _ := s.Link(device); l.Loopback && !host.IsLoopback() {
+		if len(w) == 0 {
+			return fan.Place{}, fan.NotYetf("underlay %s: %s is on %s, and no route leads from there to other hosts of %s; add one, or name an address on the device that does",
+				u, host, device, underlay)
+		}
+		device = w[0]
+	}
+	return fan.Place{Underlay: underlay, Host: host, Device: device, MTU: fan.MTU(narrowest.MTU), Narrowest: narrowest.Name}, nil
+}
+
+// devicesOf returns the devices by which packets of a fan's tunnel leave and come;
+// the first is one by which they leave.
+func devicesOf(f fan.Fan, s kernel.State) []string {
+	return waysOf(f, s).devices(f.Device)
 }
 
 // locals returns the host's addresses, those of fan bridges aside.
@@ -149,10 +187,15 @@ func locals(s kernel.State) []fan.Local {
 	return list
 }
 
+// deviceNames lists the devices that can be underlays: not those of the fans.
 func deviceNames(s kernel.State) string {
+	ours := []string{fan.SharedTunnel}
+	for _, k := range fansOf(s) {
+		ours = append(append(ours, k.Bridge), fan.PortNames(k.Mapping.Overlay())...)
+	}
 	var names []string
 	for _, l := range s.Links {
-		if !l.Loopback {
+		if !l.Loopback && !slices.Contains(ours, l.Name) {
 			names = append(names, l.Name)
 		}
 	}
@@ -184,14 +227,14 @@ func checkAgainst(f, other fan.Fan) error {
 	same := f.Mapping.Overlay() == other.Mapping.Overlay()
 	switch {
 	case same && f.Bridge != other.Bridge:
-		return fan.Usagef("overlay %s is up already with bridge %s; take that fan down first", f.Mapping.Overlay(), other.Bridge)
+		return fan.Usagef("overlay %s is up already with bridge %s; take that fan down first: %s", f.Mapping.Overlay(), other.Bridge, downOf(other))
 	case same && f.Mapping.Underlay() != other.Mapping.Underlay():
-		return fan.Usagef("overlay %s is up already over underlay %s, not %s; take that fan down first",
-			f.Mapping.Overlay(), other.Mapping.Underlay(), f.Mapping.Underlay())
+		return fan.Usagef("overlay %s is up already over underlay %s, not %s; take that fan down first: %s",
+			f.Mapping.Overlay(), other.Mapping.Underlay(), f.Mapping.Underlay(), downOf(other))
 	case same && f.Type != other.Type:
-		return fan.Usagef("fan %s is up already as %s, not %s; take it down first", f.Bridge, other.Type, f.Type)
+		return fan.Usagef("fan %s is up already as %s, not %s; take it down first: %s", f.Bridge, other.Type, f.Type, downOf(other))
 	case same && f.Port != other.Port:
-		return fan.Usagef("fan %s is up already with port %d, not %d; take it down first", f.Bridge, other.Port, f.Port)
+		return fan.Usagef("fan %s is up already with port %d, not %d; take it down first: %s", f.Bridge, other.Port, f.Port, downOf(other))
 	case !same && f.Bridge == other.Bridge:
 		return fan.Usagef("bridge %s belongs to the fan of overlay %s; choose another with --bridge", f.Bridge, other.Mapping.Overlay())
 	case !same && f.Type == fan.VXLAN && other.Type == fan.VXLAN && f.Port == other.Port && sameVNI(f, other):
@@ -210,7 +253,7 @@ func sameVNI(f, g fan.Fan) bool { return fan.VNI(f.Mapping.Overlay()) == fan.VNI
 // or in its place; around it they are no harm.
 func taken(f fan.Fan, s kernel.State) []fan.Taken {
 	own := map[int]bool{}
-	for _, name := range append(tunnel.OwnPorts(f), f.Bridge, fan.SharedTunnel) {
+	for _, name := range append(tunnel.OwnPorts(f), f.Bridge) {
 		if l, there := s.Link(name); there {
 			own[l.Index] = true
 		}
@@ -222,7 +265,9 @@ func taken(f fan.Fan, s kernel.State) []fan.Taken {
 		}
 	}
 	for _, r := range s.Routes {
-		if l, ok := s.LinkAt(r.Link); ok && !own[r.Link] {
+		l, ok := s.LinkAt(r.Link)
+		earlier := l.Name == fan.SharedTunnel && r.Destination == f.Mapping.Overlay() // as earlier versions had it
+		if ok && !own[r.Link] && !earlier {
 			list = append(list, fan.Taken{Prefix: r.Destination, What: fmt.Sprintf("route %s dev %s", r.Destination, l.Name)})
 		}
 		if r.Dead != "" && r.Destination.Bits() >= f.Mapping.Overlay().Bits() {
@@ -233,21 +278,33 @@ func taken(f fan.Fan, s kernel.State) []fan.Taken {
 }
 
 // chooseDatapath returns the way in which the tunnel is built: as asked for, as
-// it is, or by the kernel's ipip device where it has one.
-func chooseDatapath(f fan.Fan, s kernel.State) fan.Datapath {
+// it is, or with the kernel's ipip device where it has one and nobody else uses one. A
+// fan that is up without the device gets it where that is in the kernel: it may have
+// had it, and somebody has taken it away.
+func chooseDatapath(f fan.Fan, s kernel.State, hasIPIP, ipipLoaded func() bool) fan.Datapath {
 	switch {
 	case f.Type == fan.VXLAN:
 		return fan.Device
 	case f.Datapath != fan.Auto:
 		return f.Datapath
 	}
-	if is, built := tunnel.BuiltAs(f, s); built {
+	is, built := tunnel.BuiltAs(f, s)
+	switch {
+	case built && is == fan.Device:
 		return is
+	case built && tunnel.IsWhole(f, s):
+		return newDatapath(s, ipipLoaded)
 	}
-	if l, there := s.Link(fan.SharedTunnel); there && l.Kind == "ipip" {
-		return fan.Device
+	return newDatapath(s, hasIPIP)
+}
+
+// newDatapath returns the way in which an ipip tunnel is built that is not there yet
+// and that nobody wants otherwise.
+func newDatapath(s kernel.State, hasIPIP func() bool) fan.Datapath {
+	if otherIPIP(s) != "" {
+		return fan.EBPF
 	}
-	if kernel.HasIPIP() && otherExternalIPIP(s) == "" {
+	if l, there := s.Link(fan.SharedTunnel); there && l.Kind == "ipip" || hasIPIP() {
 		return fan.Device
 	}
 	return fan.EBPF
@@ -258,36 +315,52 @@ func datapathOf(f fan.Fan, s kernel.State) fan.Datapath {
 	if is, built := tunnel.BuiltAs(f, s); built {
 		return is
 	}
-	return chooseDatapath(f, s)
+	return chooseDatapath(f, s, kernel.HasIPIP, ipipLoaded)
 }
 
-// checkDatapath refuses (fan.ErrUsage) to build the tunnel of a fan that is up in
-// another way.
+// checkDatapath refuses (fan.ErrUsage) to build a tunnel where packets would go astray.
 func checkDatapath(r Result, s kernel.State) error {
-	if is, built := tunnel.BuiltAs(r.Fan, s); built && is != r.Datapath {
-		return fan.Usagef("fan %s is up already with datapath %s, not %s; take it down first", r.Fan.Bridge, is, r.Datapath)
-	}
-	if other := otherExternalIPIP(s); r.Fan.Tunnel(r.Datapath) == fan.SharedTunnel && other != "" {
-		return fan.Usagef("datapath %s: %s is the one ipip device with metadata that a host can have and is not a fan's; use --datapath %s", r.Datapath, other, fan.EBPF)
+	is, built := tunnel.BuiltAs(r.Fan, s)
+	if other := otherIPIP(s); (!built || is != fan.Device) && byIPIP(r) && other != "" {
+		return fan.Usagef("datapath %s: the fan's ipip device and %s, which is not a fan's, would take each other's packets; use --datapath %s", r.Datapath, other, fan.EBPF)
 	}
 	return nil
 }
 
-// otherExternalIPIP returns the name of the only ipip device that can take its
-// headers from metadata if somebody else has it, or "".
-func otherExternalIPIP(s kernel.State) string {
+// besideIPIP says what somebody's ipip device means for a fan that is up by that of the
+// fans.
+func besideIPIP(r Result, s kernel.State) []string {
+	other := otherIPIP(s)
+	if other == "" || !byIPIP(r) {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s, which is not a fan's, has come to be used since %s is up, and the two take each other's packets; with --datapath %s the fan leaves the device alone",
+		other, r.Fan.Bridge, fan.EBPF)}
+}
+
+func ipipLoaded() bool { return kernel.Loaded("ipip") }
+
+// byIPIP says whether a fan has the kernel's ipip device.
+func byIPIP(r Result) bool { return r.Fan.Type == fan.IPIP && r.Datapath == fan.Device }
+
+// otherIPIP returns the name of an ipip device that somebody else has, or "". The
+// kernel gives a packet to the device that names both of its hosts, before the one
+// that takes its headers from metadata, of which there is only one, and to the
+// latter before tunl0 (net/ipv4/ip_tunnel.c: ip_tunnel_lookup). One that is down, as
+// tunl0 is from the start, gets nothing.
+func otherIPIP(s kernel.State) string {
 	for _, l := range s.Links {
-		if l.Kind == "ipip" && l.External && l.Name != fan.SharedTunnel {
+		if l.Kind == "ipip" && l.Name != fan.SharedTunnel && (l.Up || l.External) {
 			return l.Name
 		}
 	}
 	return ""
 }
 
-// waysOut returns the devices by which packets leave the overlay: the underlay
-// device and those with a default route.
+// waysOut returns the devices by which packets leave the overlay: those by which the
+// other hosts of the underlay are reached, and those with a default route.
 func waysOut(f fan.Fan, s kernel.State) []string {
-	devices := []string{f.Device}
+	devices := slices.Clone(devicesOf(f, s))
 	for _, name := range s.DefaultDevices() {
 		if !slices.Contains(devices, name) {
 			devices = append(devices, name)

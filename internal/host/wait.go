@@ -38,7 +38,7 @@ func (h *Host) Await(end time.Time, underlays ...fan.UnderlaySpec) error {
 
 // isThere says whether there is no reason to wait for an underlay.
 func isThere(u fan.UnderlaySpec, s kernel.State) bool {
-	_, _, _, err := resolveUnderlay(u, s)
+	_, err := resolveUnderlay(u, s)
 	return !errors.Is(err, fan.ErrNotYet)
 }
 

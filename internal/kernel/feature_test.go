@@ -34,3 +34,13 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// Where something else does as well, it is said.
+func TestExplainWhatDoesInstead(t *testing.T) {
+	got := IPIP().Explain(unix.EOPNOTSUPP).Error()
+	for _, word := range []string{"CONFIG_NET_IPIP", "4.9", "eBPF", "leave --datapath out"} {
+		if !strings.Contains(got, word) {
+			t.Errorf("%q does not name %s", got, word)
+		}
+	}
+}

@@ -15,16 +15,18 @@ func HasIPIP() bool { return hasModule("ipip") }
 // HasVXLAN says the same of the vxlan device.
 func HasVXLAN() bool { return hasModule("vxlan") }
 
-func hasModule(name string) bool {
-	if _, err := os.Stat("/sys/module/" + name); err == nil {
-		return true
-	}
-	return moduleListed(name)
+func hasModule(name string) bool { return Loaded(name) || Listed(name) }
+
+// Loaded says whether a module is in the kernel. One that is built in and has no
+// parameters does not show.
+func Loaded(name string) bool {
+	_, err := os.Stat("/sys/module/" + name)
+	return err == nil
 }
 
-// moduleListed says whether depmod's list (modules.dep, depmod(8)) or the list
+// Listed says whether depmod's list (modules.dep, depmod(8)) or the list
 // of what is built in has the module.
-func moduleListed(name string) bool {
+func Listed(name string) bool {
 	folder := filepath.Join("/lib/modules", Release())
 	return listHas(filepath.Join(folder, "modules.dep"), name) || listHas(filepath.Join(folder, "modules.builtin"), name)
 }

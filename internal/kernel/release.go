@@ -24,3 +24,9 @@ func Older(release string, major, minor int) bool {
 	}
 	return a < major || a == major && b < minor
 }
+
+// OuterFirst says whether eBPF programs at the way in of an ipip device see packets
+// from the outer headers on (Linux before 5.14: 7ad136fd288c). Nothing but a packet
+// could tell, so it goes by the release. A kernel that has got the change earlier is
+// no worse off: the program that goes by this looks for the inner header first.
+func OuterFirst(release string) bool { return Older(release, 5, 14) }

@@ -61,7 +61,7 @@ type Route struct {
 	// "blackhole"; "" for a unicast route.
 	Dead        string
 	Destination netip.Prefix
-	Gateway     netip.Addr // zero: the destination is on the link
+	Gateway     netip.Addr // IPv4 or IPv6; zero: the destination is on the link
 	Source      netip.Addr // preferred source, or zero
 	Link        int
 	MTU         int // 0: none given
@@ -79,6 +79,7 @@ type State struct {
 	Links     []Link
 	Addresses []Address
 	Routes    []Route // of all tables but local
+	Rules     []Rule  // which tables lead which packets, in their order
 	Clsact    []int   // indices of the links that have a clsact qdisc
 	Filters   []Filter
 	TCX       bool // the kernel can attach programs by tcx, and we may see them
@@ -112,6 +113,9 @@ func Look(h *netlink.Handle) (State, error) {
 		return s, err
 	}
 	if err := s.lookRoutes(h); err != nil {
+		return s, err
+	}
+	if err := s.lookRules(h); err != nil {
 		return s, err
 	}
 	if err := s.lookFilters(h); err != nil {
@@ -183,7 +187,7 @@ func (s *State) lookRoutes(h *netlink.Handle) error {
 		route := Route{
 			Dead:        dead,
 			Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0),
-			Gateway:     addrFrom(r.Gw), Source: addrFrom(r.Src),
+			Gateway:     gatewayFrom(r.Gw, r.Via), Source: addrFrom(r.Src),
 			Link: r.LinkIndex, MTU: r.MTU, Table: r.Table,
 		}
 		if r.Dst != nil {
@@ -194,7 +198,7 @@ func (s *State) lookRoutes(h *netlink.Handle) error {
 			s.Routes = append(s.Routes, route)
 		}
 		for _, hop := range hops {
-			route.Link, route.Gateway = hop.LinkIndex, addrFrom(hop.Gw)
+			route.Link, route.Gateway = hop.LinkIndex, gatewayFrom(hop.Gw, hop.Via)
 			s.Routes = append(s.Routes, route)
 		}
 	}
@@ -316,6 +320,14 @@ func prefixFrom(n *net.IPNet) netip.Prefix {
 	a := addrFrom(n.IP)
 	ones, _ := n.Mask.Size()
 	return netip.PrefixFrom(a, ones)
+}
+
+// gatewayFrom returns a route's gateway, which may be one of IPv6 (RFC 5549).
+func gatewayFrom(gw net.IP, via netlink.Destination) netip.Addr {
+	if v, ok := via.(*netlink.Via); ok {
+		return addrFrom(v.Addr)
+	}
+	return addrFrom(gw)
 }
 
 func addrFrom(ip net.IP) netip.Addr {

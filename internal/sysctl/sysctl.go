@@ -69,8 +69,8 @@ func Diff(settings []Setting, now Values) plan.Plan {
 	return p
 }
 
-// Plan returns the steps that set the settings, but for optional ones of a kind
-// that the kernel does not have.
+// Plan returns the steps that set the settings, but for optional ones that the kernel
+// does not have: of no device, or not of this one.
 func Plan(settings []Setting) plan.Plan {
 	var known []Setting
 	for _, s := range settings {
@@ -81,9 +81,9 @@ func Plan(settings []Setting) plan.Plan {
 	return Diff(known, Look(known))
 }
 
-// supported says whether the kernel has that kind of setting, for any device.
+// supported says whether the kernel has settings of that kind for the device.
 func supported(path string) bool {
-	_, err := os.Stat(filepath.Join(root, filepath.Dir(filepath.Dir(path))))
+	_, err := os.Stat(filepath.Join(root, filepath.Dir(path)))
 	return err == nil
 }
 

@@ -11,7 +11,6 @@ import (
 )
 
 //go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb ipip ipip.c -- -O2 -Wall -Werror -mcpu=v2 -I/usr/include/x86_64-linux-gnu
-//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb ipipDirect ipip_direct.c -- -O2 -Wall -Werror -mcpu=v2 -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb vxlan vxlan.c -- -O2 -Wall -Werror -mcpu=v2 -I/usr/include/x86_64-linux-gnu
 
 // Counters is what a fan's programs count, one record a CPU; the type Counters of
@@ -20,16 +19,15 @@ type Counters = ipipFanCounters
 
 // Names of the programs and of their map, as the C has them.
 const (
-	IPIPSend      = "ipip_send"
-	IPIPReceive   = "ipip_receive"
-	Guard         = "guard"
-	DirectSend    = "ipip_direct_send"
-	DirectPieces  = "ipip_direct_pieces"
-	DirectReceive = "ipip_direct_receive"
-	DirectDeliver = "ipip_direct_deliver"
-	DirectClose   = "ipip_direct_close"
-	VXLANSend     = "vxlan_send"
-	VXLANReceive  = "vxlan_receive"
+	IPIPSend     = "ipip_send"
+	IPIPPieces   = "ipip_pieces"
+	IPIPReceive  = "ipip_receive"
+	IPIPWhole    = "ipip_whole"
+	IPIPDeliver  = "ipip_deliver"
+	IPIPClose    = "ipip_close"
+	Guard        = "guard"
+	VXLANSend    = "vxlan_send"
+	VXLANReceive = "vxlan_receive"
 
 	CountersMap = "counters"
 	constants   = "config"
@@ -37,6 +35,7 @@ const (
 
 // object is one compiled C file.
 type object struct {
+	name     string
 	load     func() (*ebpf.CollectionSpec, error)
 	code     []byte
 	programs []string
@@ -44,9 +43,8 @@ type object struct {
 
 func objects() []object {
 	return []object{
-		{loadIpip, _IpipBytes, []string{IPIPSend, IPIPReceive, Guard}},
-		{loadIpipDirect, _IpipDirectBytes, []string{DirectSend, DirectPieces, DirectReceive, DirectDeliver, DirectClose}},
-		{loadVxlan, _VxlanBytes, []string{VXLANSend, VXLANReceive}},
+		{ObjectIPIP, loadIpip, _IpipBytes, []string{IPIPSend, IPIPPieces, IPIPReceive, IPIPWhole, IPIPDeliver, IPIPClose, Guard}},
+		{ObjectVXLAN, loadVxlan, _VxlanBytes, []string{VXLANSend, VXLANReceive}},
 	}
 }
 
@@ -109,7 +107,11 @@ func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config,
 	if p.Counters != nil {
 		options.MapReplacements[CountersMap] = p.Counters
 	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, options)
+	var collection *ebpf.Collection
+	err = WithoutMemlock(func() error {
+		collection, err = ebpf.NewCollectionWithOptions(spec, options)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("load eBPF programs: %w", explain(err))
 	}

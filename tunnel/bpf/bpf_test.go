@@ -130,7 +130,7 @@ func TestSendMapsEveryHostAsGoDoes(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectSend: "test"})
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.IPIPSend: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -142,7 +142,7 @@ func TestSendMapsEveryHostAsGoDoes(t *testing.T) {
 			host := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
 			slice, _ := f.Mapping.Slice(host)
 			target := slice.Addr().Next().Next()
-			verdict, out := try(t, p.ByName[bpf.DirectSend], append(ethernet(), ipv4(source, target, 17, 0, make([]byte, 30))...))
+			verdict, out := try(t, p.ByName[bpf.IPIPSend], append(ethernet(), ipv4(source, target, 17, 0, make([]byte, 30))...))
 			if f.Mapping.CheckHost(host) != nil || host == f.Host {
 				if verdict != shot {
 					t.Errorf("%s: verdict %d for an address that no other host owns", target, verdict)
@@ -170,7 +170,7 @@ func TestReceiveChecksEveryHostAsGoDoes(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectReceive: "test"})
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.IPIPReceive: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -184,7 +184,7 @@ func TestReceiveChecksEveryHostAsGoDoes(t *testing.T) {
 				owner, inside := f.Mapping.Host(source)
 				genuine := inside && owner == host && host != f.Host && f.Mapping.CheckHost(host) == nil
 				inner := ipv4(source, target, 17, 0, make([]byte, 30))
-				verdict, _ := try(t, p.ByName[bpf.DirectReceive], append(ethernet(), ipv4(host, f.Host, 4, 0, inner)...))
+				verdict, _ := try(t, p.ByName[bpf.IPIPReceive], append(ethernet(), ipv4(host, f.Host, 4, 0, inner)...))
 				if (verdict == redirect) != genuine {
 					t.Errorf("inner source %s from %s: verdict %d, genuine %v", source, host, verdict, genuine)
 					return
@@ -213,7 +213,7 @@ func TestReceiveMergesECN(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectReceive: "test"})
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.IPIPReceive: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -225,7 +225,7 @@ func TestReceiveMergesECN(t *testing.T) {
 				const dscp = 0xb8
 				packet := ipv4(netip.MustParseAddr("250.0.9.9"), f.BridgeAddr().Next(), 17, dscp|byte(inner), make([]byte, 30))
 				frame := append(ethernet(), ipv4(netip.MustParseAddr("10.0.0.9"), f.Host, 4, byte(outer), packet)...)
-				verdict, out := try(t, p.ByName[bpf.DirectReceive], frame)
+				verdict, out := try(t, p.ByName[bpf.IPIPReceive], frame)
 				if merged == drop {
 					if verdict != shot {
 						t.Errorf("%s: verdict %d, want a drop", name, verdict)
@@ -250,7 +250,7 @@ func TestReceiveLeavesOthersAlone(t *testing.T) {
 	inNewNamespace(t, func() {
 		index := underlay(t)
 		f := testFan(t, "10.0.200.200", fan.IPIP)
-		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.DirectReceive: "test"})
+		p, err := bpf.Load(bpf.NewConfig(f, bpf.Devices{Tunnel: index, LinkHeader: 14}), nil, map[string]string{bpf.IPIPReceive: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -266,7 +266,7 @@ func TestReceiveLeavesOthersAlone(t *testing.T) {
 			"cut off":                 ipv4(peer, self, 4, 0, overlay)[:30],
 		}
 		for name, packet := range frames {
-			verdict, _ := try(t, p.ByName[bpf.DirectReceive], append(ethernet(), packet...))
+			verdict, _ := try(t, p.ByName[bpf.IPIPReceive], append(ethernet(), packet...))
 			if verdict != next {
 				t.Errorf("%s: verdict %d, want %d", name, int32(verdict), int32(-1))
 			}

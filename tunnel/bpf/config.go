@@ -16,20 +16,18 @@ type Config = ipipFanConfig
 type Devices struct {
 	Bridge     int     // index of the fan bridge; only vxlan needs it, the rest only ipip
 	Tunnel     int     // index of the fan tunnel
-	Underlay   int     // index of the underlay device
+	TunnelMAC  [6]byte // its hardware address
+	Inlet      int     // index of its other end, the port of the bridge
+	Underlay   int     // index of the device by which most packets leave
 	LinkHeader uint8   // bytes before its IP header: 14, or 0 for layer 3 devices
 	PlainSums  bool    // it sums up packets from any byte on
-	TunnelMAC  [6]byte // the fan tunnel's hardware address; without an ipip device
-	Inlet      int     // index of its other end, the port of the bridge; without an ipip device
+	Catches    bool    // the kernel's ipip device gets what the programs can't read
+	OuterFirst bool    // what that has received begins with the outer headers
 }
 
 // NewConfig returns the constants of a fan's programs.
 func NewConfig(f fan.Fan, d Devices) Config {
 	underlay, overlay, slice := f.Mapping.Underlay(), f.Mapping.Overlay(), f.Slice()
-	var plainSums uint8
-	if d.PlainSums {
-		plainSums = 1
-	}
 	return Config{
 		Underlay: number(underlay.Addr()), UnderlayMask: mask(underlay.Bits()),
 		Overlay: number(overlay.Addr()), OverlayMask: mask(overlay.Bits()),
@@ -44,7 +42,9 @@ func NewConfig(f fan.Fan, d Devices) Config {
 		Device:     uint32(d.Underlay),
 		TunnelMac:  d.TunnelMAC,
 		LinkHeader: d.LinkHeader,
-		PlainSums:  plainSums,
+		PlainSums:  flag(d.PlainSums),
+		Catches:    flag(d.Catches),
+		OuterFirst: flag(d.OuterFirst),
 	}
 }
 
@@ -53,10 +53,17 @@ func number(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
+func flag(on bool) uint8 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
 func mask(bits int) uint32 { return ^uint32(0) << (32 - bits) }
 
 // numbers returns the constants as fixed-size values, in their order.
 func numbers(c Config) []any {
 	return []any{c.Underlay, c.UnderlayMask, c.Overlay, c.OverlayMask, c.Slice, c.SliceMask, c.Host, c.Shift,
-		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.Device, c.TunnelMac, c.LinkHeader, c.PlainSums}
+		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.Device, c.TunnelMac, c.LinkHeader, c.PlainSums, c.Catches, c.OuterFirst}
 }

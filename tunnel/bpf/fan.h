@@ -64,11 +64,13 @@ struct fan_config {
 	__u32 bridge;      /* index of the fan bridge; vxlan */
 	/* The rest is for ipip. */
 	__u32 tunnel;      /* index of the fan tunnel */
-	__u32 inlet;       /* index of the fan tunnel's other end, a port of the bridge; without an ipip device */
-	__u32 device;      /* index of the underlay device */
-	__u8 tunnel_mac[ETH_ALEN]; /* without an ipip device */
-	__u8 link_header;  /* bytes before the IP header on the underlay device */
-	__u8 plain_sums;   /* the underlay device sums up any packet, see send.h */
+	__u32 inlet;       /* index of the fan tunnel's other end, a port of the bridge */
+	__u32 device;      /* index of the device by which most packets leave */
+	__u8 tunnel_mac[ETH_ALEN];
+	__u8 link_header;  /* bytes before the IP header on the underlay's devices */
+	__u8 plain_sums;   /* the device sums up any packet, see send.h */
+	__u8 catches;      /* the kernel's ipip device gets what these programs can't read */
+	__u8 outer_first;  /* before Linux 5.14: what that has received begins with the outer headers */
 };
 
 /* One record a CPU; docs of the fields: the Go type Counters. */
@@ -154,17 +156,6 @@ static __always_inline enum outgoing outgoing_host(__u32 source, __u32 target, _
 		return OUT_SPOOFED;
 	*host = host_of(target);
 	return is_host(*host) ? OUT_SEND : OUT_KEEP;
-}
-
-/* Linux 6.0 lets the outer source be chosen (26101f5ab6bd); before, a key of
- * that size is refused and the route to the peer chooses it. */
-static __always_inline long set_tunnel_key(struct __sk_buff *skb, struct bpf_tunnel_key *key, __u64 flags)
-{
-	long err = bpf_skb_set_tunnel_key(skb, key, sizeof(*key), flags);
-
-	if (err)
-		err = bpf_skb_set_tunnel_key(skb, key, __builtin_offsetof(struct bpf_tunnel_key, local_ipv4), flags);
-	return err;
 }
 
 /* Adds a packet that does not leave to its counter. */

@@ -2,74 +2,298 @@
 
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * RFC 2003 tunnels with a kernel device that takes its outer header from
- * metadata. It receives: it puts fragments together, takes the outer header off and
- * says what was in it, which is checked here. Sending: see send.h; the device sends
- * only what is in a container's own tunnel and still to be cut.
+ * RFC 2003 tunnels. The fan tunnel is one end of a veth pair, the other end (the
+ * inlet) a port of the fan bridge.
+ *
+ * Sending, at the fan tunnel: see send.h. Receiving, at the underlay device: the
+ * outer header is taken off here and the packet surfaces on the fan tunnel, so
+ * that the host's firewall sees it come in there. What only the kernel can read, in
+ * fragments or with options in its outer header, it passes on to the kernel's ipip
+ * device, where there is one: ipip_whole has it surface on the fan tunnel, too.
+ *
+ * Before Linux 7.3 no program can clear the tunnel's GSO marks of a
+ * super-packet (peers.md: bpf-next da199070), and a bridge device, which has no
+ * features for encapsulated packets, would cut it up again. So TCP that the
+ * host has forwarded to the bridge does not leave by the bridge device, but
+ * comes in at the inlet: the bridge then passes it from port to port as it is.
+ * All of TCP does, not only its super-packets: no segment may overtake another.
  */
 #include "fan.h"
+#include "icmp.h"
 #include "send.h"
 
-/* Has the kernel's device wrap a packet, which can nest tunnels. */
-static __always_inline int send_by_device(struct __sk_buff *skb)
-{
-	struct bpf_tunnel_key key = {};
-	struct fan_counters *count = load_counters();
-	void *data_end = (void *)(long)skb->data_end;
-	struct ipv4 *ip = (void *)(long)skb->data;
-
-	if ((void *)(ip + 1) > data_end || !count)
-		return DROP;
-	key.remote_ipv4 = host_of(bpf_ntohl(ip->daddr));
-	key.local_ipv4 = config.host;
-	key.tunnel_ttl = OUTER_TTL;
-	key.tunnel_tos = ip->tos & ~ECN_MASK; /* the kernel adds the ECN bits */
-	if (set_tunnel_key(skb, &key, ip->frag_off & bpf_htons(IP_DF) ? BPF_F_DONT_FRAGMENT : 0)) {
-		count->malformed++;
-		return DROP;
-	}
-	count->tx_packets += segments(skb);
-	count->tx_bytes += skb->len;
-	return PASS;
-}
-
+/* What is in a container's own tunnel and still to be cut goes on to the inlet: the
+ * fan tunnel, whose features are off for that, has the kernel cut it before. */
 SEC("tc")
 int ipip_send(struct __sk_buff *skb)
 {
-	int verdict = send_wrapped(skb, 0);
+	int verdict = send_wrapped(skb);
 
-	return verdict == IN_TUNNEL ? send_by_device(skb) : verdict;
+	return verdict == IN_TUNNEL ? PASS : verdict;
+}
+
+/* At the inlet's way in: the pieces. */
+SEC("tc")
+int ipip_pieces(struct __sk_buff *skb)
+{
+	void *data_end = (void *)(long)skb->data_end;
+	struct ipv4 *ip = (void *)(long)skb->data + ETH_HLEN;
+	int verdict;
+
+	/* What is for the containers here, ipip_deliver has put in. */
+	if (skb->protocol == bpf_htons(ETH_P_IP) && (void *)(ip + 1) <= data_end && in_slice(bpf_ntohl(ip->daddr)))
+		return NEXT;
+	verdict = send_wrapped(skb);
+	return verdict == IN_TUNNEL ? DROP : verdict;
+}
+
+/* What the outer ECN bits do to the inner ones, RFC 6040 figure 4. Returns 0
+ * if the packet must be dropped. */
+static __always_inline int merge_ecn(__u8 outer, __u8 inner, __u8 *merged)
+{
+	*merged = inner;
+	if (inner == ECN_NOT_ECT)
+		return outer != ECN_CE;
+	if (outer == ECN_CE || (outer == ECN_ECT1 && inner == ECN_ECT0))
+		*merged = outer;
+	return 1;
+}
+
+/* Gives the packet a link layer header for the fan tunnel: the kernel takes
+ * only what is addressed to the device. */
+static __always_inline long address_to_tunnel(struct __sk_buff *skb, __u32 link_header)
+{
+	struct ethhdr *eth;
+
+	if (!link_header && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return -1;
+	eth = (void *)(long)skb->data;
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return -1;
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++)
+		eth->h_dest[i] = eth->h_source[i] = config.tunnel_mac[i];
+	eth->h_proto = bpf_htons(ETH_P_IP);
+	return 0;
+}
+
+/* An ICMP error about a packet that we have wrapped, as it begins. */
+struct outer_error {
+	struct icmp_headers h;
+	struct ipv4 outer, inner;
+};
+
+/* Whether an error is about a packet of this fan. */
+static __always_inline int about_fan(const struct outer_error *e)
+{
+	__u32 source = bpf_ntohl(e->inner.saddr), target = bpf_ntohl(e->inner.daddr), host = 0;
+
+	return e->h.icmp.type == ICMP_UNREACHABLE && e->h.ip.version_ihl == IPV4_PLAIN &&
+	       e->outer.version_ihl == IPV4_PLAIN && e->outer.protocol == IPPROTO_IPIP &&
+	       e->outer.saddr == bpf_htonl(config.host) && is_ipv4(&e->inner) &&
+	       outgoing_host(source, target, &host) == OUT_SEND && e->outer.daddr == bpf_htonl(host);
+}
+
+/* Passes an error about a wrapped packet on to the sender of the inner one, as
+ * RFC 2003 section 4 asks a tunnel to do. */
+static __always_inline int relay_error(struct __sk_buff *skb)
+{
+	__u32 at = config.link_header;
+	struct outer_error *e;
+	struct icmp_headers h;
+	__u16 mtu = 0;
+	__u8 code = ICMP_HOST_UNREACHABLE;
+	__u32 sum;
+
+	if (bpf_skb_pull_data(skb, at + sizeof(*e)))
+		return NEXT;
+	e = (void *)(long)skb->data + at;
+	if ((void *)(e + 1) > (void *)(long)skb->data_end || !about_fan(e))
+		return NEXT;
+	if (e->h.icmp.code == ICMP_FRAG_NEEDED) {
+		code = ICMP_FRAG_NEEDED;
+		mtu = bpf_ntohs(e->h.icmp.mtu) - sizeof(e->outer);
+		if (mtu < LEAST_MTU || mtu >= config.mtu)
+			return NEXT;
+	}
+	/* All that the error quotes sums up to what is missing to its own checksum;
+	 * the outer header is not quoted any more. */
+	sum = (__u16)~fold(sum_words(&e->h.icmp, sizeof(e->h.icmp), 0));
+	sum += (__u16)~fold(sum_words(&e->outer, sizeof(e->outer), 0));
+	fill_error(&h, e->inner.daddr, e->inner.saddr, bpf_ntohs(e->h.ip.tot_len) - sizeof(h) - sizeof(e->outer),
+		   code, mtu, sum);
+	if (bpf_skb_adjust_room(skb, -(int)sizeof(struct ipv4), BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_store_bytes(skb, at, &h, sizeof(h), BPF_F_RECOMPUTE_CSUM) || address_to_tunnel(skb, at))
+		return DROP;
+	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
+}
+
+/* Whether a packet of the overlay is for this host and from who may send it; if not,
+ * it is counted. */
+static __always_inline int acceptable(const struct ipv4 *inner, __u32 outer_source, struct fan_counters *count)
+{
+	if (!is_ipv4(inner))
+		count->malformed++;
+	else if (!in_slice(bpf_ntohl(inner->daddr)))
+		count->not_ours++;
+	else if (!belongs_to(bpf_ntohl(inner->saddr), outer_source))
+		count->spoofed++;
+	else
+		return 1;
+	return 0;
+}
+
+/* Whether a packet can surface on the fan tunnel. Before Linux 5.12 (5f7d57280c19) none
+ * can that is longer than its MTU, if another host's is larger. */
+static __always_inline int fits(const struct __sk_buff *skb, __u32 bytes)
+{
+	return !config.outer_first || skb->gso_size || bytes <= config.mtu;
 }
 
 SEC("tc")
 int ipip_receive(struct __sk_buff *skb)
 {
-	struct bpf_tunnel_key key = {};
 	struct fan_counters *count = load_counters();
-	void *data_end = (void *)(long)skb->data_end;
-	struct ipv4 *ip = (void *)(long)skb->data;
+	__u32 at = config.link_header, bytes = skb->len;
+	__u64 packets = segments(skb);
+	void *data_end;
+	struct ipv4 *ip, *inner;
+	__u8 ecn;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || (void *)(ip + 1) > data_end)
+	/* Like the stack, nothing of frames for other hosts' cards, which a switch may
+	 * send to everybody. */
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type == PACKET_OTHERHOST || !count)
 		return NEXT;
-	if (!in_overlay(bpf_ntohl(ip->daddr)) || !count)
+	data_end = (void *)(long)skb->data_end;
+	ip = (void *)(long)skb->data + at;
+	if ((void *)(ip + 1) > data_end || bpf_ntohl(ip->daddr) != config.host)
 		return NEXT;
-	/* What has no outer header is an answer of ours to a packet that was too long. */
-	if (bpf_skb_get_tunnel_key(skb, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0))
-		return PASS;
-	if (!in_slice(bpf_ntohl(ip->daddr))) {
-		count->not_ours++;
+	if (ip->protocol == IPPROTO_ICMP)
+		return relay_error(skb);
+	if (ip->protocol != IPPROTO_IPIP || !in_underlay(bpf_ntohl(ip->saddr)))
+		return NEXT;
+	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)) {
+		count->fragments += !config.catches;
+		return NEXT;
+	}
+	if (ip->version_ihl != IPV4_PLAIN) {
+		count->malformed += !config.catches;
+		return NEXT;
+	}
+	inner = ip + 1;
+	if ((void *)(inner + 1) > data_end) {
+		if (bpf_skb_pull_data(skb, at + 2 * sizeof(*ip)))
+			return NEXT;
+		data_end = (void *)(long)skb->data_end;
+		ip = (void *)(long)skb->data + at;
+		inner = ip + 1;
+		if ((void *)(inner + 1) > data_end)
+			return NEXT;
+	}
+	if (!in_overlay(bpf_ntohl(inner->daddr)))
+		return NEXT;
+	if (!acceptable(inner, bpf_ntohl(ip->saddr), count))
+		return DROP;
+	if (!fits(skb, bytes - sizeof(*ip) - at)) {
+		count->too_big++;
 		return DROP;
 	}
-	if (!belongs_to(bpf_ntohl(ip->saddr), key.remote_ipv4)) {
-		count->spoofed++;
+	if (!merge_ecn(ip->tos & ECN_MASK, inner->tos & ECN_MASK, &ecn)) {
+		count->ecn++;
+		return DROP;
+	}
+	if (ecn != (inner->tos & ECN_MASK)) {
+		__u16 was = *(__u16 *)inner, is;
+
+		inner->tos = (inner->tos & ~ECN_MASK) | ecn;
+		is = *(__u16 *)inner;
+		/* RFC 1624 equation 3 */
+		inner->check = ~fold((__u16)~inner->check + (__u16)~was + is);
+	}
+	if (bpf_skb_adjust_room(skb, -(int)sizeof(*ip), BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
+	    address_to_tunnel(skb, at)) {
+		count->malformed++;
+		return DROP;
+	}
+	count->rx_packets += packets;
+	count->rx_bytes += bytes - sizeof(*ip) - at;
+	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
+}
+
+/* Whether a packet has an IPv4 header at some place. */
+static __always_inline int has_at(struct __sk_buff *skb, __u32 at, const struct ipv4 *header)
+{
+	const __u32 *want = (const void *)header;
+	__u32 there[sizeof(*header) / sizeof(__u32)];
+
+	if (bpf_skb_load_bytes(skb, at, there, sizeof(there)))
+		return 0;
+#pragma unroll
+	for (int i = 0; i < sizeof(there) / sizeof(there[0]); i++)
+		if (there[i] != want[i])
+			return 0;
+	return 1;
+}
+
+/* Before Linux 5.14 (7ad136fd288c) the ipip device leaves what was before a packet's
+ * inner header where it was, and packets are shown to programs from there on: from
+ * the link header, of the length that the fan's devices have, and the outer header.
+ * This takes the outer header away. The inner one is copied over it, so that what goes is
+ * the original of that, from behind all that the kernel holds for link headers.
+ * Returns how many bytes are before the inner header then, or -1 if others are, such as
+ * options or what another way has. */
+static __always_inline int uncover(struct __sk_buff *skb, const struct ipv4 *inner)
+{
+	const __u32 at = config.link_header;
+
+	if (!config.outer_first || has_at(skb, 0, inner))
+		return 0;
+	if (!has_at(skb, at + sizeof(*inner), inner) ||
+	    bpf_skb_store_bytes(skb, at, inner, sizeof(*inner), 0) ||
+	    bpf_skb_adjust_room(skb, -(int)sizeof(*inner), BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
+		return -1;
+	return at;
+}
+
+/* At the way in of the kernel's ipip device, which all fans share: what is whole
+ * again and whose outer header is off. */
+SEC("tc")
+int ipip_whole(struct __sk_buff *skb)
+{
+	struct fan_counters *count = load_counters();
+	struct bpf_tunnel_key key = {};
+	struct ipv4 inner;
+	int before;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || !count ||
+	    bpf_skb_load_bytes_relative(skb, 0, &inner, sizeof(inner), BPF_HDR_START_NET))
+		return NEXT;
+	if (!in_overlay(bpf_ntohl(inner.daddr)))
+		return NEXT;
+	/* The key's first fields are those that every kernel knows. */
+	if (bpf_skb_get_tunnel_key(skb, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0)) {
+		count->malformed++;
+		return DROP;
+	}
+	if (!acceptable(&inner, key.remote_ipv4, count))
+		return DROP;
+	if (!fits(skb, bpf_ntohs(inner.tot_len))) {
+		count->too_big++;
+		return DROP;
+	}
+	before = uncover(skb, &inner);
+	if (before < 0 || address_to_tunnel(skb, before)) {
+		count->malformed++;
 		return DROP;
 	}
 	count->rx_packets += segments(skb);
-	count->rx_bytes += skb->len;
-	return PASS;
+	count->rx_bytes += bpf_ntohs(inner.tot_len);
+	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
 }
 
-/* The last filter on a device that fans share: what no fan took is nobody's. */
+/* The last filter on the device that fans share: what no fan took is nobody's. */
 SEC("tc")
 int guard(struct __sk_buff *skb)
 {
@@ -77,6 +301,27 @@ int guard(struct __sk_buff *skb)
 
 	if (count)
 		count->not_ours++;
+	return DROP;
+}
+
+/* At the fan bridge's way out, after the host's firewall. */
+SEC("tc")
+int ipip_deliver(struct __sk_buff *skb)
+{
+	void *data_end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = (void *)(long)skb->data;
+	struct ipv4 *ip = (void *)(eth + 1);
+
+	if (skb->ingress_ifindex != config.tunnel || skb->protocol != bpf_htons(ETH_P_IP) ||
+	    (void *)(ip + 1) > data_end || ip->protocol != IPPROTO_TCP)
+		return NEXT;
+	return bpf_redirect(config.inlet, BPF_F_INGRESS);
+}
+
+/* At the inlet's way out: what the bridge floods is not for the fan tunnel. */
+SEC("tc")
+int ipip_close(struct __sk_buff *skb)
+{
 	return DROP;
 }
 

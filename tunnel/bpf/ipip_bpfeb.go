@@ -32,6 +32,9 @@ type ipipFanConfig struct {
 	TunnelMac    [6]uint8
 	LinkHeader   uint8
 	PlainSums    uint8
+	Catches      uint8
+	OuterFirst   uint8
+	_            [2]byte
 }
 
 type ipipFanCounters struct {
@@ -68,8 +71,12 @@ const (
 	ipipMapCounters     = "counters"
 	ipipMapNextHops     = "next_hops"
 	ipipProgGuard       = "guard"
+	ipipProgIpipClose   = "ipip_close"
+	ipipProgIpipDeliver = "ipip_deliver"
+	ipipProgIpipPieces  = "ipip_pieces"
 	ipipProgIpipReceive = "ipip_receive"
 	ipipProgIpipSend    = "ipip_send"
+	ipipProgIpipWhole   = "ipip_whole"
 	ipipVarConfig       = "config"
 )
 
@@ -116,8 +123,12 @@ type ipipSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ipipProgramSpecs struct {
 	Guard       *ebpf.ProgramSpec `ebpf:"guard"`
+	IpipClose   *ebpf.ProgramSpec `ebpf:"ipip_close"`
+	IpipDeliver *ebpf.ProgramSpec `ebpf:"ipip_deliver"`
+	IpipPieces  *ebpf.ProgramSpec `ebpf:"ipip_pieces"`
 	IpipReceive *ebpf.ProgramSpec `ebpf:"ipip_receive"`
 	IpipSend    *ebpf.ProgramSpec `ebpf:"ipip_send"`
+	IpipWhole   *ebpf.ProgramSpec `ebpf:"ipip_whole"`
 }
 
 // ipipMapSpecs contains maps before they are loaded into the kernel.
@@ -178,15 +189,23 @@ type ipipVariables struct {
 // It can be passed to loadIpipObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ipipPrograms struct {
 	Guard       *ebpf.Program `ebpf:"guard"`
+	IpipClose   *ebpf.Program `ebpf:"ipip_close"`
+	IpipDeliver *ebpf.Program `ebpf:"ipip_deliver"`
+	IpipPieces  *ebpf.Program `ebpf:"ipip_pieces"`
 	IpipReceive *ebpf.Program `ebpf:"ipip_receive"`
 	IpipSend    *ebpf.Program `ebpf:"ipip_send"`
+	IpipWhole   *ebpf.Program `ebpf:"ipip_whole"`
 }
 
 func (p *ipipPrograms) Close() error {
 	return _IpipClose(
 		p.Guard,
+		p.IpipClose,
+		p.IpipDeliver,
+		p.IpipPieces,
 		p.IpipReceive,
 		p.IpipSend,
+		p.IpipWhole,
 	)
 }
 

@@ -32,7 +32,7 @@ func TestNextHops(t *testing.T) {
 		}
 		f := testFan(t, "10.0.200.200", fan.IPIP)
 		devices := bpf.Devices{Tunnel: index, Underlay: index, LinkHeader: 14}
-		p, err := bpf.Load(bpf.NewConfig(f, devices), nil, map[string]string{bpf.DirectSend: "test"})
+		p, err := bpf.Load(bpf.NewConfig(f, devices), nil, map[string]string{bpf.IPIPSend: "test"})
 		if err != nil {
 			t.Error(err)
 			return
@@ -42,7 +42,7 @@ func TestNextHops(t *testing.T) {
 		for range 200 {
 			for host, mac := range neighbours {
 				for range 3 {
-					verdict, target := sendTo(t, p.ByName[bpf.DirectSend], f, host, 100)
+					verdict, target := sendTo(t, p.ByName[bpf.IPIPSend], f, host, 100)
 					switch {
 					case verdict == redirect && bytes.Equal(target, mac):
 						known++
@@ -65,7 +65,7 @@ func TestNextHops(t *testing.T) {
 		}
 		for range 200 {
 			for size, fits := range map[int]bool{100: true, 700: false} {
-				if verdict, _ := sendTo(t, p.ByName[bpf.DirectSend], f, host, size); (verdict == redirect) != fits {
+				if verdict, _ := sendTo(t, p.ByName[bpf.IPIPSend], f, host, size); (verdict == redirect) != fits {
 					t.Errorf("%d bytes over a route for 600: verdict %d", size, verdict)
 					return
 				}

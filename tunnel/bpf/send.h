@@ -40,6 +40,35 @@ struct way {
 	int known;  /* the next hop is of this jiffy */
 };
 
+/* The loopback device's index in every network namespace (net/net_namespace.h). */
+#define LOOPBACK 1
+
+/* What the routing table is asked for a packet to a host: the same as the kernel asks
+ * for packets of its own, which rules may tell by source, protocol and "iif lo". */
+static __always_inline struct bpf_fib_lookup route_to(__be32 host, __u16 length)
+{
+	return (struct bpf_fib_lookup){
+		.family = AF_INET,
+		.l4_protocol = IPPROTO_IPIP,
+		.ifindex = LOOPBACK,
+		.tot_len = length,
+		.ipv4_src = bpf_htonl(config.host),
+		.ipv4_dst = host,
+	};
+}
+
+static __always_inline long ask_route(struct __sk_buff *skb, struct bpf_fib_lookup *route)
+{
+	long found = bpf_fib_lookup(skb, route, sizeof(*route), 0);
+
+	/* Somebody has turned forwarding off for lo; the fan tunnel's is on. */
+	if (found == BPF_FIB_LKUP_RET_FWD_DISABLED) {
+		route->ifindex = config.tunnel;
+		found = bpf_fib_lookup(skb, route, sizeof(*route), 0);
+	}
+	return found;
+}
+
 static __always_inline struct way find_way(struct __sk_buff *skb, __u32 host, __u32 length, struct bpf_fib_lookup *route)
 {
 	__u32 slot = host % NEXT_HOPS;
@@ -53,7 +82,7 @@ static __always_inline struct way find_way(struct __sk_buff *skb, __u32 host, __
 		route->ifindex = config.device;
 		return w;
 	}
-	w.found = bpf_fib_lookup(skb, route, sizeof(*route), 0);
+	w.found = ask_route(skb, route);
 	if (w.found == BPF_FIB_LKUP_RET_SUCCESS && w.hop && config.link_header && route->ifindex == config.device) {
 		w.hop->host = host;
 		w.hop->jiffy = w.jiffy;
@@ -67,7 +96,8 @@ static __always_inline struct way find_way(struct __sk_buff *skb, __u32 host, __
 /* Hands the packet to the neighbour. */
 static __always_inline int to_neighbour(struct __sk_buff *skb, const struct way *w, const struct bpf_fib_lookup *route)
 {
-	struct bpf_redir_neigh hop = { .nh_family = AF_INET, .ipv4_nh = route->ipv4_dst };
+	/* The next hop of an IPv4 route may be one of IPv6 (RFC 5549). */
+	struct bpf_redir_neigh hop = { .nh_family = route->family };
 	struct ethhdr *eth = (void *)(long)skb->data;
 
 	if (w->known) {
@@ -77,37 +107,48 @@ static __always_inline int to_neighbour(struct __sk_buff *skb, const struct way 
 		__builtin_memcpy(eth->h_source, w->hop->source, ETH_ALEN);
 		return bpf_redirect(config.device, 0);
 	}
-	if (w->found == BPF_FIB_LKUP_RET_SUCCESS)
+	if (w->found == BPF_FIB_LKUP_RET_SUCCESS) {
+		__builtin_memcpy(hop.ipv6_nh, route->ipv6_dst, sizeof(hop.ipv6_nh));
 		return bpf_redirect_neigh(route->ifindex, &hop, sizeof(hop), 0);
+	}
 	/* A packet that has to wait for its neighbour would go on by the route that
 	 * led it here, unless it is given the one to the host. */
 	return bpf_redirect_neigh(route->ifindex, NULL, 0, 0);
 }
 
-/* Gives a packet of a layer 3 device a link layer header: the kernel redirects
- * none without one to a device that has them. */
-static __always_inline long add_link_header(struct __sk_buff *skb)
-{
-	struct ethhdr *eth;
+/* How many halvings find one number among the lengths of an IPv4 packet. */
+#define HALVINGS 16
 
-	if (bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return -1;
-	eth = (void *)(long)skb->data;
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
-		return -1;
-	eth->h_proto = bpf_htons(ETH_P_IP);
-	return 0;
+/* The longest packet that the route to a host takes, for which one of too_long is
+ * too long. Since Linux 5.12 the kernel says so with its refusal; one that does not
+ * is asked for shorter ones: that takes time, but only for packets that go nowhere. */
+static __always_inline __u32 mtu_of_route(struct __sk_buff *skb, const struct bpf_fib_lookup *refused, __be32 host, __u32 too_long)
+{
+	__u32 fits = LEAST_MTU;
+
+	if (refused->mtu_result < too_long)
+		return refused->mtu_result;
+	for (int i = 0; i < HALVINGS && fits + 1 < too_long; i++) {
+		__u32 asked = (fits + too_long) / 2;
+		struct bpf_fib_lookup route = route_to(host, asked);
+
+		if (ask_route(skb, &route) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+			too_long = asked;
+		else
+			fits = asked;
+	}
+	return fits;
 }
 
 /* A packet that fits the fan but not the route to the host, which somebody has
- * given an MTU of its own. Before Linux 5.12 the kernel does not say which. */
-static __always_inline int too_big_for_route(struct __sk_buff *skb, const __u32 at, struct fan_counters *count,
-					     const struct bpf_fib_lookup *route, __be16 dont_fragment, __u32 bytes)
+ * given an MTU of its own; the route takes at most so many bytes. */
+static __always_inline int too_big_for_route(struct __sk_buff *skb, struct fan_counters *count, __u32 takes,
+					     __be16 dont_fragment, __u32 bytes)
 {
-	__u16 mtu = route->mtu_result - sizeof(struct ipv4);
+	__u16 mtu = takes - sizeof(struct ipv4);
 
 	count->too_big++;
-	if (!dont_fragment || mtu >= bytes || (!at && add_link_header(skb)) || answer_too_big(skb, mtu))
+	if (!dont_fragment || mtu >= bytes || answer_too_big(skb, mtu))
 		return DROP;
 	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
 }
@@ -116,14 +157,13 @@ static __always_inline int too_big_for_route(struct __sk_buff *skb, const __u32 
  * it is as it was, and the caller has to find another way. */
 #define IN_TUNNEL -2
 
-/* The program at a fan tunnel's way out; at is how many bytes are before the IP
- * header there. */
-static __always_inline int send_wrapped(struct __sk_buff *skb, const __u32 at)
+/* The program at a fan tunnel's way out. */
+static __always_inline int send_wrapped(struct __sk_buff *skb)
 {
 	struct fan_counters *count = load_counters();
 	void *data_end = (void *)(long)skb->data_end;
-	struct ipv4 *ip = (void *)(long)skb->data + at;
-	__u32 host = 0, bytes = skb->len - at, length;
+	struct ipv4 *ip = (void *)(long)skb->data + ETH_HLEN;
+	__u32 host = 0, bytes = skb->len - ETH_HLEN, length;
 	__u64 packets = segments(skb);
 	enum outgoing verdict;
 	struct ipv4 outer = {
@@ -131,11 +171,7 @@ static __always_inline int send_wrapped(struct __sk_buff *skb, const __u32 at)
 		.ttl = OUTER_TTL,
 		.protocol = IPPROTO_IPIP,
 	};
-	struct bpf_fib_lookup route = {
-		.family = AF_INET,
-		.ifindex = config.tunnel,
-		.ipv4_src = bpf_htonl(config.host),
-	};
+	struct bpf_fib_lookup route;
 	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	struct way way;
 
@@ -159,11 +195,11 @@ static __always_inline int send_wrapped(struct __sk_buff *skb, const __u32 at)
 	outer.daddr = bpf_htonl(host);
 	outer.check = header_checksum(&outer);
 
-	route.ipv4_dst = outer.daddr;
-	route.tot_len = length + sizeof(outer);
+	route = route_to(outer.daddr, length + sizeof(outer));
 	way = find_way(skb, host, route.tot_len, &route);
 	if (way.found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return too_big_for_route(skb, at, count, &route, outer.frag_off, length);
+		return too_big_for_route(skb, count, mtu_of_route(skb, &route, outer.daddr, length + sizeof(outer)),
+					 outer.frag_off, length);
 	if (way.found != BPF_FIB_LKUP_RET_SUCCESS && way.found != BPF_FIB_LKUP_RET_NO_NEIGH) {
 		count->no_route++;
 		return DROP;
@@ -182,10 +218,6 @@ static __always_inline int send_wrapped(struct __sk_buff *skb, const __u32 at)
 			count->malformed++;
 			return DROP;
 		}
-	}
-	if (!at && add_link_header(skb)) {
-		count->malformed++;
-		return DROP;
 	}
 	ip = (void *)(long)skb->data + ETH_HLEN;
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)

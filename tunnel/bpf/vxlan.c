@@ -82,6 +82,17 @@ static __always_inline enum parsed parse(struct __sk_buff *skb, struct frame *f)
 	return parse_headers(skb, f);
 }
 
+/* Linux 6.0 lets the outer source be chosen (26101f5ab6bd); before, a key of
+ * that size is refused and the route to the peer chooses it. */
+static __always_inline long set_tunnel_key(struct __sk_buff *skb, struct bpf_tunnel_key *key, __u64 flags)
+{
+	long err = bpf_skb_set_tunnel_key(skb, key, sizeof(*key), flags);
+
+	if (err)
+		err = bpf_skb_set_tunnel_key(skb, key, __builtin_offsetof(struct bpf_tunnel_key, local_ipv4), flags);
+	return err;
+}
+
 SEC("tc")
 int vxlan_send(struct __sk_buff *skb)
 {

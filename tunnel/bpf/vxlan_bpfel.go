@@ -32,6 +32,9 @@ type vxlanFanConfig struct {
 	TunnelMac    [6]uint8
 	LinkHeader   uint8
 	PlainSums    uint8
+	Catches      uint8
+	OuterFirst   uint8
+	_            [2]byte
 }
 
 type vxlanFanCounters struct {

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -17,7 +17,8 @@ const (
 	killAfter = "FANCTL_KILL_AFTER"
 )
 
-func faultsFromEnvironment() (plan.Observer, error) {
+// Faults returns what makes a run fail that the environment says is to fail; nil for none.
+func Faults() (plan.Observer, error) {
 	fail, err := stepNumber(failAfter)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"cmp"
@@ -16,15 +16,17 @@ import (
 	"github.com/fanctl/fanctl/internal/host"
 )
 
-func completionCommand(usage cli.OnUsageErrorFunc) *cli.Command {
+// CompletionCommand prints the scripts that shells complete a program's lines by.
+// what says what is completed.
+func CompletionCommand(program, what string) *cli.Command {
 	shells := completion.Shells()
 	return &cli.Command{
 		Name:      "completion",
-		Usage:     "print the script by which a shell completes fanctl's command lines",
-		UsageText: "fanctl completion " + strings.Join(shells, "|") + "\n\n. <(fanctl completion bash)\nfanctl completion fish | source",
-		Description: "It completes commands, options and their values, the networks of this host, and the fans that are up.\n" +
-			"For good, it belongs into the shell's startup file, or to where its other completions are.",
-		OnUsageError: usage,
+		Usage:     "print the script by which a shell completes " + program + "'s command lines",
+		UsageText: program + " completion " + strings.Join(shells, "|") + "\n\n. <(" + program + " completion bash)\n" + program + " completion fish | source",
+		Description: what + "\n" +
+			"For good, it belongs in the shell's startup file, or where its other completions are.",
+		OnUsageError: UsageError(program),
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 || !slices.Contains(shells, c.Args().First()) {
 				return fan.Usagef("shell %q is unknown; use one of %s", strings.Join(c.Args().Slice(), " "), strings.Join(shells, ", "))
@@ -39,60 +41,73 @@ func completionCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 	}
 }
 
-// completeCommand is what the scripts call. It says nothing where it can't know.
-func completeCommand() *cli.Command {
+// CompleteCommand is what the scripts call. It says nothing where it can't know.
+func CompleteCommand(source completion.Source) *cli.Command {
 	return &cli.Command{
 		Name: "complete", Hidden: true, HideHelp: true,
 		Action: func(c *cli.Context) error {
-			return completion.Print(c.App.Writer, completion.Complete(c.App, c.Args().Slice(), candidates))
+			return completion.Print(c.App.Writer, completion.Complete(c.App, c.Args().Slice(), source))
 		},
 	}
 }
 
-// candidates are the values of options, and the words of commands. Numbers and new
-// names have none.
-func candidates(l completion.Line) []completion.Candidate {
-	switch l.Option {
-	case "type":
-		return []completion.Candidate{{Word: fan.IPIP.String(), Help: "routed, 20 bytes a packet"}, {Word: fan.VXLAN.String(), Help: "bridged, 50 bytes a packet"}}
-	case "datapath":
-		return []completion.Candidate{{Word: fan.Auto.String()}, {Word: fan.Device.String()}, {Word: fan.EBPF.String()}}
-	case "file":
-		return []completion.Candidate{{Path: true}}
-	case "underlay", "overlay":
-		return networks(l, l.Option)
-	case "":
-		return wordsFor(l)
+// Takes is what the words of a command, and its options for networks, stand for.
+type Takes uint8
+
+// What commands take.
+const (
+	NewFan    Takes = iota + 1 // networks that a fan of this host can have
+	FanUp                      // the networks of a fan that is up
+	ListedFan                  // the networks of a fan of the list
+	Bridge                     // bridges of fans that are up
+)
+
+// Candidates returns the values of options and the words of commands, by what each
+// command takes. more knows options of the program's own. Numbers and new names have
+// no candidates.
+func Candidates(takes map[string]Takes, more map[string][]completion.Candidate) completion.Source {
+	return func(l completion.Line) []completion.Candidate {
+		switch l.Option {
+		case "type":
+			return []completion.Candidate{{Word: fan.IPIP.String(), Help: "routed, 20 bytes a packet"}, {Word: fan.VXLAN.String(), Help: "bridged, 50 bytes a packet"}}
+		case "datapath":
+			return []completion.Candidate{{Word: fan.Auto.String()}, {Word: fan.Device.String()}, {Word: fan.EBPF.String()}}
+		case "file":
+			return []completion.Candidate{{Path: true}}
+		case "underlay", "overlay":
+			return networks(l, takes[l.Command], l.Option)
+		case "":
+			return wordsFor(l, takes[l.Command], more)
+		}
+		return more[l.Option]
 	}
-	return nil
 }
 
-func wordsFor(l completion.Line) []completion.Candidate {
+func wordsFor(l completion.Line, takes Takes, more map[string][]completion.Candidate) []completion.Candidate {
 	var list []completion.Candidate
-	switch l.Command {
-	case "up", "down", "config set", "config delete":
-		for _, which := range []string{"underlay", "overlay"} {
-			if !hasNetwork(l, which) {
-				list = append(list, networks(l, which)...)
-			}
-		}
-	case "show", "calc":
-		for _, f := range fansUp() {
-			list = append(list, completion.Candidate{Word: f.Bridge, Help: "overlay " + f.Mapping.Overlay().String()})
-		}
-	case "completion":
+	switch {
+	case l.Command == "completion" && len(l.Words) == 0:
 		for _, shell := range completion.Shells() {
 			list = append(list, completion.Candidate{Word: shell})
 		}
-		if len(l.Words) > 0 {
-			return nil
+	case takes == Bridge:
+		for _, f := range fansUp() {
+			list = append(list, completion.Candidate{Word: f.Bridge, Help: "overlay " + f.Mapping.Overlay().String()})
 		}
+	case takes != 0:
+		for _, which := range []string{"underlay", "overlay"} {
+			if !hasNetwork(l, takes, which) {
+				list = append(list, networks(l, takes, which)...)
+			}
+		}
+	default:
+		list = slices.Clone(more[l.Command])
 	}
 	return slices.DeleteFunc(list, func(c completion.Candidate) bool { return slices.Contains(l.Words, c.Word) })
 }
 
 // hasNetwork says whether one of the networks, by its name, is given already.
-func hasNetwork(l completion.Line, which string) bool {
+func hasNetwork(l completion.Line, takes Takes, which string) bool {
 	for _, option := range []string{which, "all", "every"} { // with a whole list none is named
 		if _, given := l.Given[option]; given {
 			return true
@@ -102,12 +117,12 @@ func hasNetwork(l completion.Line, which string) bool {
 		return false
 	}
 	// A word that can be either is one of those that were offered.
-	return len(l.Words) > 1 || slices.ContainsFunc(networks(l, which), func(c completion.Candidate) bool { return c.Word == l.Words[0] })
+	return len(l.Words) > 1 || slices.ContainsFunc(networks(l, takes, which), func(c completion.Candidate) bool { return c.Word == l.Words[0] })
 }
 
 // networks are those that a fan can have, that a fan that is up has, or one of the
 // list, as the command needs it.
-func networks(l completion.Line, which string) []completion.Candidate {
+func networks(l completion.Line, takes Takes, which string) []completion.Candidate {
 	fans := map[string]string{}
 	var order []string
 	add := func(underlay, overlay, help string) {
@@ -123,12 +138,12 @@ func networks(l completion.Line, which string) []completion.Candidate {
 		}
 		fans[word], order = help, append(order, word)
 	}
-	switch l.Command {
-	case "config delete":
+	switch takes {
+	case ListedFan:
 		for _, s := range listed(l) {
 			add(s.Underlay.String(), s.Overlay.String(), "in the list")
 		}
-	case "down", "calc":
+	case FanUp, Bridge:
 		for _, f := range fansUp() {
 			add(f.Mapping.Underlay().String(), f.Mapping.Overlay().String(), f.Bridge)
 		}
@@ -155,7 +170,7 @@ func sameNetwork(written, network string) bool {
 // underlays are the forms of underlays that this host can have.
 func underlays() []completion.Candidate {
 	var list []completion.Candidate
-	_ = withHost(func(h *host.Host) error {
+	_ = onHost(func(h *host.Host) error {
 		locals, err := h.Underlays()
 		for _, l := range locals {
 			for _, bits := range slices.Compact([]int{16, cmp.Or(usableBits(l.Prefix), 16)}) {
@@ -179,7 +194,7 @@ func usableBits(p netip.Prefix) int {
 // fansUp returns the fans that are up, none if that can't be found out.
 func fansUp() []fan.Fan {
 	var fans []fan.Fan
-	_ = withHost(func(h *host.Host) (err error) {
+	_ = onHost(func(h *host.Host) (err error) {
 		fans, err = h.Fans()
 		return err
 	})
@@ -199,4 +214,13 @@ func listed(l completion.Line) []fan.Spec {
 		}
 	}
 	return specs
+}
+
+func onHost(do func(*host.Host) error) error {
+	h, err := host.Open()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return do(h)
 }

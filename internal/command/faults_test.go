@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 
 func TestFaultAfterStep(t *testing.T) {
 	t.Setenv(failAfter, "2")
-	observe, err := faultsFromEnvironment()
+	observe, err := Faults()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,13 +24,13 @@ func TestFaultAfterStep(t *testing.T) {
 
 func TestFaultAfterFirstStep(t *testing.T) {
 	t.Setenv(failAfter, "1")
-	if observe, err := faultsFromEnvironment(); err != nil || observe(0, plan.Step{}) == nil {
+	if observe, err := Faults(); err != nil || observe(0, plan.Step{}) == nil {
 		t.Errorf("%v, or the first step did not fail", err)
 	}
 }
 
 func TestNoFaultsUnlessAskedFor(t *testing.T) {
-	if observe, err := faultsFromEnvironment(); observe != nil || err != nil {
+	if observe, err := Faults(); observe != nil || err != nil {
 		t.Errorf("without the variables there is an observer %t, %v", observe != nil, err)
 	}
 }
@@ -40,7 +40,7 @@ func TestFaultsRefuse(t *testing.T) {
 		for _, value := range []string{"0", "-1", "x", "1.5"} {
 			t.Run(variable+"="+value, func(t *testing.T) {
 				t.Setenv(variable, value)
-				_, err := faultsFromEnvironment()
+				_, err := Faults()
 				if !errors.Is(err, fan.ErrUsage) || !strings.Contains(err.Error(), variable) || !strings.Contains(err.Error(), value) {
 					t.Errorf("error %v, want bad input that names both", err)
 				}

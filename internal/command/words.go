@@ -1,6 +1,7 @@
-package main
+package command
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -9,9 +10,21 @@ import (
 	"github.com/fanctl/fanctl/fan"
 )
 
-// specOf reads the fan that a command names, by options, by words or by both.
-func specOf(c *cli.Context) (fan.Spec, error) {
-	var words []string
+// SpecOf reads the fan that a command names, by options, by words or by both.
+func SpecOf(c *cli.Context) (fan.Spec, error) {
+	return fan.ParseSpec(append(optionWords(c), c.Args().Slice()...))
+}
+
+// SpecWith reads the options of a fan whose networks are known.
+func SpecWith(c *cli.Context, underlay fan.UnderlaySpec, overlay netip.Prefix) (fan.Spec, error) {
+	words := slices.DeleteFunc(optionWords(c), func(word string) bool {
+		return strings.HasPrefix(word, "--underlay=") || strings.HasPrefix(word, "--overlay=")
+	})
+	return fan.ParseSpec(append(words, underlay.String(), overlay.String()))
+}
+
+// optionWords are the options of a fan that were given.
+func optionWords(c *cli.Context) (words []string) {
 	for _, o := range fan.Options() {
 		switch {
 		case !c.IsSet(o.Name):
@@ -21,7 +34,7 @@ func specOf(c *cli.Context) (fan.Spec, error) {
 			words = append(words, "--"+o.Name)
 		}
 	}
-	return fan.ParseSpec(append(words, c.Args().Slice()...))
+	return words
 }
 
 // wordsLast finds the command in the arguments and moves its options before its
