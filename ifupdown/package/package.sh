@@ -1,9 +1,9 @@
 #!/bin/bash
-# package.sh deb|rpm PROGRAM ARCH DIR: makes a package of the program, which is for
-# ARCH (of Go; arm is version 6), and prints its path. $VERSION, $SOURCE_DATE_EPOCH: its version and date.
+# package.sh deb|rpm PROGRAMS ARCH DIR: makes a package of a folder's programs, which
+# are for ARCH (of Go; arm is version 6), and prints its path. $VERSION, $SOURCE_DATE_EPOCH: its version and date.
 set -euo pipefail
 umask 022
-kind=$1 program=$(realpath "$2") dir=$(realpath "$4")
+kind=$1 programs=$(realpath "$2") dir=$(realpath "$4")
 export VERSION SOURCE_DATE_EPOCH PACKAGE_ARCH=$3
 [ "$3" != arm ] || PACKAGE_ARCH=arm6
 # The last version whose modules can all be had.
@@ -12,7 +12,7 @@ nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$here/stage.sh" "$program" "$work/root"
+"$here/stage.sh" "$programs" "$work/root"
 cp -r "$here/nfpm.yaml" "$here/$kind" "$work"
 chmod -R u=rwX,go=rX "$work"
 find "$work" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -1,9 +1,9 @@
 #!/bin/sh
-# stage.sh PROGRAM DIR: puts everything that is installed below DIR, with modes that
-# do not hang on the umask.
+# stage.sh PROGRAMS DIR: puts everything that is installed below DIR, with modes that
+# do not hang on the umask. PROGRAMS is the folder that has fanctl and fanatic.
 set -eu
 umask 022
-program=$(realpath "$1")
+programs=$(realpath "$1")
 mkdir -p "$2"
 to=$(realpath "$2")
 cd "$(dirname "$0")"
@@ -13,7 +13,9 @@ put() { # put FILE PATH: with the mode of data
 	install -D -m 644 "$1" "$to$2"
 }
 
-install -D -m 755 "$program" "$to/usr/sbin/fanctl"
+for program in fanctl fanatic; do
+	install -D -m 755 "$programs/$program" "$to/usr/sbin/$program"
+done
 for unit in fanctl.service fanctl-check.service fanctl-check.timer; do
 	put $unit /usr/lib/systemd/system/$unit
 done
@@ -30,6 +32,9 @@ for page in "$source"/docs/man/*.[0-9]; do
 	gzip -9n <"$page" >"$to_page"
 	chmod 644 "$to_page"
 done
-put $source/docs/completion/fanctl.bash /usr/share/bash-completion/completions/fanctl
-put $source/docs/completion/fanctl.zsh /usr/share/zsh/vendor-completions/_fanctl
-put $source/docs/completion/fanctl.fish /usr/share/fish/vendor_completions.d/fanctl.fish
+put $source/docs/cloud-init.yaml /usr/share/doc/fanctl/examples/cloud-init.yaml
+for program in fanctl fanatic; do
+	put $source/docs/completion/$program.bash /usr/share/bash-completion/completions/$program
+	put $source/docs/completion/$program.zsh /usr/share/zsh/vendor-completions/_$program
+	put $source/docs/completion/$program.fish /usr/share/fish/vendor_completions.d/$program.fish
+done
