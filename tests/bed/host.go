@@ -32,19 +32,42 @@ type Host struct {
 // String names the host in messages.
 func (h *Host) String() string { return h.name }
 
-// BinaryVariable is the environment variable that holds the path of the program
-// under test.
-const BinaryVariable = "FANCTL"
+// The environment variables that hold the paths of the programs under test.
+const (
+	BinaryVariable  = "FANCTL"
+	FanaticVariable = "FANATIC"
+)
 
-// Build builds the program under test into a folder, as it is released: static.
-func Build(dir string) (string, error) {
-	path := filepath.Join(dir, "fanctl")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/fanctl/fanctl/cmd/fanctl")
+// Build builds fanctl into a folder.
+func Build(dir string) (string, error) { return BuildProgram(dir, "fanctl") }
+
+// BuildProgram builds a program under test into a folder, as it is released:
+// static.
+func BuildProgram(dir, name string) (string, error) {
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", path, "github.com/fanctl/fanctl/cmd/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build fanctl: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
+}
+
+// Fanatic runs the other program under test on the host, with more environment
+// variables, each NAME=value.
+func (h *Host) Fanatic(env []string, args ...string) Result {
+	return h.exec("", env, append([]string{os.Getenv(FanaticVariable)}, args...)...)
+}
+
+// MustFanatic is Fanatic; it fails the test unless the program ends well, and
+// returns its standard output.
+func (h *Host) MustFanatic(t testing.TB, env []string, args ...string) string {
+	t.Helper()
+	r := h.Fanatic(env, args...)
+	if r.Code != 0 {
+		t.Fatalf("%s: fanatic %q: %s", h, args, r)
+	}
+	return r.Stdout
 }
 
 // Fanctl runs the program under test on the host.

@@ -30,6 +30,7 @@ const (
 type NS struct {
 	// Name is what the namespace is called under /run/netns.
 	Name string
+	path string
 	fd   *os.File
 }
 
@@ -54,8 +55,8 @@ func (r Result) String() string {
 // newNS makes a namespace and its name, exclusively; errors.Is(err,
 // os.ErrExist) if the name is taken.
 func newNS(name string) (*NS, error) {
-	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
-		return nil, err
+	if err := shareNames(); err != nil {
+		return nil, fmt.Errorf("share %s: %w", netnsDir, err)
 	}
 	path := filepath.Join(netnsDir, name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
@@ -79,7 +80,45 @@ func newNS(name string) (*NS, error) {
 	if err != nil {
 		return nil, errors.Join(err, remove(path))
 	}
-	return &NS{Name: name, fd: f}, nil
+	return &NS{Name: name, path: path, fd: f}, nil
+}
+
+// shareNames makes the folder of names as ip-netns(8) wants it, a shared mount. It
+// would else do so itself, the first time that somebody on the machine uses it, by a
+// mount over the names that are there: those could not be taken away any more.
+func shareNames() error {
+	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.Open(netnsDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	share := func() error { return unix.Mount("", netnsDir, "none", unix.MS_SHARED|unix.MS_REC, "") }
+	if err := share(); !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	if err := unix.Mount(netnsDir, netnsDir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	return share()
+}
+
+// OfProcess is the namespace that a process is in; it has no name under /run/netns.
+// It is given back with the test.
+func OfProcess(t testing.TB, pid int) *NS {
+	t.Helper()
+	path := fmt.Sprintf("/proc/%d/ns/net", pid)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatalf("find the network namespace of a process: %v", err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &NS{Name: fmt.Sprintf("of process %d", pid), path: path, fd: f}
 }
 
 // remove takes a namespace's name away; the kernel ends the namespace when
@@ -97,7 +136,7 @@ func (n *NS) close() error {
 }
 
 // Path is the file that stands for the namespace.
-func (n *NS) Path() string { return filepath.Join(netnsDir, n.Name) }
+func (n *NS) Path() string { return n.path }
 
 // Do runs fn on a thread of its own that is inside the namespace. Sockets that
 // fn opens stay in the namespace when they are used elsewhere. fn must not call
@@ -211,11 +250,32 @@ func Sweep() error {
 		if err != nil || alive(pid) {
 			continue
 		}
+		failed = append(failed, endInhabitants(path))
 		if err := remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// endInhabitants kills what runs in a namespace: servers that a program under test has
+// started outlive the test that was killed.
+func endInhabitants(path string) error {
+	var home unix.Stat_t
+	if err := unix.Stat(path, &home); err != nil {
+		return nil // somebody else sweeps, too
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	for _, process := range processes {
+		var lives unix.Stat_t
+		if unix.Stat(filepath.Join(process, "ns/net"), &lives) != nil || lives.Dev != home.Dev || lives.Ino != home.Ino {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(process)); err == nil {
+			_ = unix.Kill(pid, unix.SIGKILL) // gone is fine
+		}
+	}
+	return err
 }
 
 func alive(pid int) bool {
