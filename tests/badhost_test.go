@@ -70,8 +70,7 @@ func fanMistakes() map[string][]mistake {
 			{"up -u 10.0.0.0/16 -o 240 --bridge fan-250", "fan-250 250.0.0.0/8 --bridge"},
 			{"up -u fan-250/24 -o 240.0.0.0/12", "fan-250/24 250.0.0.0/8 network of hosts"},
 			{"down -u 10.0.0.0/24 -o 250", "10.0.0.0/24 10.0.0.0/16"}},
-		fanctl + upIPIP + "--datapath ebpf": {{upIPIP + "--datapath device", "fan-250 ebpf device down"}},
-		fanctl + upIPIP + "--bridge mine":   {{upIPIP, "250.0.0.0/8 mine down"}},
+		fanctl + upIPIP + "--bridge mine": {{upIPIP, "250.0.0.0/8 mine down"}},
 		fanctl + upVXLAN: {
 			{upVXLAN + "--port 4789", "fan-250 8472 4789 down"},
 			{upIPIP, "fan-250 vxlan ipip down"}},
@@ -148,7 +147,7 @@ func TestFailures(t *testing.T) {
 	}
 	refuses(t, h, failure, asRoot(h), mistake{"show >/dev/full", "write no space"})
 	if !hasIPIP(t) {
-		refuses(t, h, failure, byStep(asRoot(h)), mistake{upIPIP + "--datapath device", "kernel ipip CONFIG_NET_IPIP 4.9"})
+		refuses(t, h, failure, byStep(asRoot(h)), mistake{upIPIP + "--datapath device", "kernel ipip CONFIG_NET_IPIP 4.9 eBPF --datapath"})
 	}
 }
 

@@ -39,4 +39,13 @@ func TestCalc(t *testing.T) {
 	if shown := h.MustFanctl(t, "show", "fan-250"); !strings.Contains(shown, "250.3.4.1/24") {
 		t.Errorf("show fan-250:\n%s", shown)
 	}
+	other := h.MustFanctl(t, "calc", "-u", "10.1.0.0/16", "-o", "250", "250.0.11.9")
+	if strings.Contains(other, "fan-250") || !strings.HasSuffix(other, " -\n") {
+		t.Errorf("calc of a fan over another underlay, which is not the one that is up:\n%s", other)
+	}
+	r = h.Fanctl("calc", "250.0.11.9", "9.9.9.9", "foo", "10.0.3.4")
+	if lines := strings.SplitAfter(r.Stderr, "\n"); r.Code != 2 || strings.Count(r.Stdout, "\n") != 3 || len(lines) != 3 ||
+		!oneLine(lines[0], "9.9.9.9") || !oneLine(lines[1], `"foo"`, "address") || strings.Contains(r.Stderr, "dial") {
+		t.Errorf("two that are and two that are not: %s", r)
+	}
 }

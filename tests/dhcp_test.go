@@ -83,6 +83,18 @@ func servers(t *testing.T, h *bed.Host) []int {
 	return list
 }
 
+// killServers ends them, and waits for that: one that has a signal to die of is there
+// until it gets a processor.
+func killServers(t *testing.T, h *bed.Host) {
+	t.Helper()
+	for _, pid := range servers(t, h) {
+		h.Must(t, "kill", "-9", strconv.Itoa(pid))
+	}
+	if !eventually(func() bool { return len(servers(t, h)) == 0 }) {
+		t.Fatal("dnsmasq does not die")
+	}
+}
+
 // guest is a container that asks for its address.
 type guest struct {
 	*bed.NS
@@ -109,7 +121,7 @@ func (d *dhcpHost) guest(t *testing.T, b *bed.Bed, name string) *guest {
 func (g *guest) ask(t *testing.T) (l lease) {
 	t.Helper()
 	file := filepath.Join(g.dhcp.dir, g.name)
-	g.Must(t, "env", "LEASE="+file, "busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-x", "hostname:"+g.name,
+	g.Must(t, "env", "LEASE="+file, "busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "30", "-T", "1", "-x", "hostname:"+g.name,
 		"-s", filepath.Join(g.dhcp.dir, "script"))
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -187,12 +199,7 @@ func TestDHCPAgain(t *testing.T) {
 	d := dhcpOn(t, b, h, ipipEBPF())
 	web := d.guest(t, b, "web")
 	first := web.ask(t)
-	for _, pid := range servers(t, h) {
-		h.Must(t, "kill", "-9", strconv.Itoa(pid))
-	}
-	if !eventually(func() bool { return len(servers(t, h)) == 0 }) {
-		t.Fatal("dnsmasq does not die")
-	}
+	killServers(t, h)
 	d.up(t)
 	if again := web.ask(t); again != first {
 		t.Errorf("after dnsmasq died: %+v, before: %+v", again, first)

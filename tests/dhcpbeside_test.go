@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -24,12 +23,7 @@ func TestMendDHCP(t *testing.T) {
 	for name, damage := range map[string]string{"killed": "", "killed, leases damaged": "what is this\n"} {
 		t.Run(name, func(t *testing.T) {
 			wait, _ := web.StartPing(t, far.Addr, 100, "-i", "0.01")
-			for _, pid := range servers(t, h) {
-				h.Must(t, "kill", "-9", strconv.Itoa(pid))
-			}
-			if !eventually(func() bool { return len(servers(t, h)) == 0 }) {
-				t.Fatal("dnsmasq does not die")
-			}
+			killServers(t, h)
 			before, err := os.ReadFile(leases)
 			if err != nil {
 				t.Fatal(err)
@@ -154,9 +148,7 @@ func TestDHCPBesideSystemDnsmasq(t *testing.T) {
 					t.Errorf("a client of %s has %s", test.lan, l.addr)
 				}
 			}
-			for _, pid := range servers(t, h) {
-				h.Must(t, "kill", "-9", strconv.Itoa(pid))
-			}
+			killServers(t, h)
 			mend(t, h, d.env...)
 			if again := web.ask(t); again != here {
 				t.Errorf("after up -e: %+v, before: %+v", again, here)

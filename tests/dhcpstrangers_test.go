@@ -79,11 +79,7 @@ func TestDHCPOfStrangers(t *testing.T) {
 	if err := os.WriteFile(evil, []byte("#!/bin/sh\nid >"+trace+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, pid := range servers(t, h) {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-	}
+	killServers(t, h)
 	p := stranger(t, h, dir, "--conf-script="+evil, "--port=0", "--pid-file=")
 	h.IP(t, "link add lan0 type bridge", "addr add 192.168.77.1/24 dev lan0", "link set lan0 up")
 	systemDnsmasq(t, h, "dhcp-range=192.168.77.2,192.168.77.254,1h")

@@ -217,3 +217,20 @@ func TestHookOfAnotherInterface(t *testing.T) {
 	}
 	isShown(t, h)
 }
+
+// What an address of the loopback device lacks, any interface's hook may bring, and no
+// hook but theirs would tell.
+func TestHookWithLoopbackAddress(t *testing.T) {
+	b := bed.New(t, bed.Options{NoIPv6: true})
+	h := b.Hosts[0]
+	h.IP(t, "addr flush dev eth0", fmt.Sprintf("addr add %s/32 dev lo", h.Addr))
+	i := manage(t, h, "iface eth0 inet manual\n\tup fanctl up -a --wait 0 --file DIR/fan\n")
+	i.write(t, "fan", "lo/16 250.0.0.0/8\n")
+	if told := i.run(t, "ifup", "eth0"); len(told) != 1 || !strings.Contains(told[0], "no route leads from there") {
+		t.Errorf("ifup eth0 without a route: %q", told)
+	}
+	h.IP(t, fmt.Sprintf("route add 10.0.0.0/16 dev eth0 src %s", h.Addr))
+	if told := i.run(t, "ifup", "--force", "eth0"); len(told) > 0 || !i.isUp(t) {
+		t.Errorf("ifup eth0 with a route: %q", told)
+	}
+}

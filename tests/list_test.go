@@ -24,7 +24,13 @@ func TestListOfFans(t *testing.T) {
 		}
 	}
 	before := h.Settled(t)
-	h.MustFanctl(t, "up", "-a", "--file", file) // no list is an empty one
+	if r := h.Fanctl("up", "-a", "--file", file); r.Code != 2 || !oneLine(r.Stderr, file, "not there", "--file") {
+		t.Errorf("a list that is named and is not there: %s", r)
+	}
+	write("# none yet\neth0/16 250.0.0.0/8 off\n")
+	if r := h.Fanctl("up", "-a", "--file", file); r.Code != 0 || r.Stdout+r.Stderr != "" { // as a unit calls it
+		t.Errorf("a list without a fan: %s", r)
+	}
 	isShown(t, h)
 
 	write("# ours\n250.0.0.0/8 eth0/16\neth0/16 249.0.0.0/8 dchp\neth9/16 248.0.0.0/8\n247.0.0.0/8 eth0/16 off\n" +

@@ -8,6 +8,7 @@ package tests
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/fanctl/fanctl/tests/bed"
@@ -46,8 +47,23 @@ func runAll(m *testing.M) int {
 			return 1
 		}
 	}
-	if has, err := bed.HasDevice(ipipDevice); err == nil && !has {
-		fmt.Println("LEFT OUT: the tests by ipip device, this kernel has none; make test-vm runs them")
+	if err := tellLeftOut(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	return m.Run()
+}
+
+// tellLeftOut says which devices tests need that this kernel does not have.
+func tellLeftOut() error {
+	for _, kind := range []string{ipipDevice, vlanDevice, bondDevice, wireguardDevice, vrfDevice} {
+		has, err := bed.HasDevice(kind)
+		if err != nil {
+			return err
+		}
+		if name, _, _ := strings.Cut(kind, " "); !has {
+			fmt.Printf("LEFT OUT: the tests by %s device, this kernel has none; make test-vm runs them\n", name)
+		}
+	}
+	return nil
 }

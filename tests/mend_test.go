@@ -157,3 +157,27 @@ func nothingToMend(t *testing.T, h *bed.Host, env ...string) {
 		}
 	}
 }
+
+// A fan whose bridge was deleted is no fan that could be put right, but what is left of
+// it is told of, until up or down.
+func TestMendTellsOfLostBridge(t *testing.T) {
+	eachPath(t, func(t *testing.T, p path) {
+		b := bed.New(t, bed.Options{NoIPv6: true})
+		h := b.Hosts[0]
+		h.Must(t, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward") // whether it was off stood on the bridge
+		before := h.Settled(t)
+		f := upOn(t, b, h, p, overlay)
+		nothingToMend(t, h)
+		for _, again := range []func(){func() { f.up(t) }, func() { f.down(t) }} {
+			h.Must(t, "ip", "link", "del", "fan-250")
+			if r := h.Fanctl("up", "-e"); r.Code != 0 || r.Stdout != "" || !oneLine(r.Stderr, "ftun-250", "bridge", "up or down") {
+				t.Errorf("up -e without the bridge: %s", r)
+			}
+			again()
+			nothingToMend(t, h)
+		}
+		if difference := h.Becomes(t, before); difference != "" {
+			t.Error(difference)
+		}
+	})
+}

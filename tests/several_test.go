@@ -108,3 +108,28 @@ func TestOverlaysDoNotMix(t *testing.T) {
 		}
 	})
 }
+
+// Overlays that differ only in their masks have one name for bridge and tunnel. down of
+// the one that is not up leaves the other as it is, and says how to take that down.
+func TestDownOfAnotherFanWithTheName(t *testing.T) {
+	for _, test := range []struct{ up, more, down string }{
+		{"-u 10.0.0.0/16 -o 250.0.0.0/12", "", "-u 10.0.0.0/16 -o 250.0.0.0/8"},
+		{"-u 10.0.0.0/16 -o 250.0.0.0/8", "", "-u 10.0.0.0/24 -o 250.0.0.0/12"},
+		{"-u 10.0.0.0/16 -o 250.0.0.0/12", "--bridge mine", "-u 10.0.0.0/16 -o 250.0.0.0/8"},
+		{"-u 10.0.0.0/16 -o 240.0.0.0/8", "--bridge fan-250", "-u 10.0.0.0/16 -o 250.0.0.0/8"},
+	} {
+		h := bed.New(t, bed.Options{NoIPv6: true}).Hosts[0]
+		before := h.Settled(t)
+		run := asRoot(h)
+		if r := run("up " + test.up + " " + test.more); r.Code != 0 {
+			t.Fatal(r)
+		}
+		refuses(t, h, usage, run, mistake{"down " + test.down, "fanctl down " + test.up}, mistake{"down --dry-run " + test.down, "fanctl down " + test.up})
+		if r := run("down " + test.up); r.Code != 0 {
+			t.Error(r)
+		}
+		if difference := h.Becomes(t, before); difference != "" {
+			t.Errorf("down %s with the fan %s up: %s", test.down, test.up, difference)
+		}
+	}
+}

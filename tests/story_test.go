@@ -67,7 +67,12 @@ func needs(t *testing.T, p path) {
 
 func hasIPIP(t *testing.T) bool {
 	t.Helper()
-	has, err := bed.HasDevice(ipipDevice)
+	return hasDevice(t, ipipDevice)
+}
+
+func hasDevice(t *testing.T, kind string) bool {
+	t.Helper()
+	has, err := bed.HasDevice(kind)
 	if err != nil {
 		t.Fatal(err)
 	}
