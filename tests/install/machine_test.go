@@ -3,7 +3,7 @@
 package install
 
 import (
-	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fanctl/fanctl/tests/bed"
+	"github.com/fanctl/fanctl/tests/bed/cgroup"
 )
 
 // machine is a host of a bed with a Debian and processes of its own.
@@ -181,30 +182,16 @@ const groupPrefix = "fanctl-install-"
 // that it is in for the first of all.
 func newGroup(t *testing.T) string {
 	t.Helper()
-	root, err := groupRoot()
+	root, err := cgroup.Unified()
 	if err != nil {
 		t.Fatal(err)
 	}
-	group, err := os.MkdirTemp(root, fmt.Sprintf("%s%d-", groupPrefix, os.Getpid()))
-	if err != nil {
+	t.Cleanup(root.Close)
+	group := root.Path(fmt.Sprintf("%s%d-%s", groupPrefix, os.Getpid(), rand.Text()[:8]))
+	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return group
-}
-
-// groupRoot finds the hierarchy of control groups, version 2.
-func groupRoot() (string, error) {
-	mounts, err := os.Open("/proc/self/mounts")
-	if err != nil {
-		return "", err
-	}
-	defer mounts.Close()
-	for lines := bufio.NewScanner(mounts); lines.Scan(); {
-		if words := strings.Fields(lines.Text()); len(words) > 2 && words[2] == "cgroup2" {
-			return words[1], nil
-		}
-	}
-	return "", errors.New("no file system of type cgroup2 is mounted, which systemd needs")
 }
 
 // removeGroup removes a control group with all below it.
@@ -229,11 +216,12 @@ func removeGroup(group string) error {
 
 // sweepGroups removes what machines of dead runs have left.
 func sweepGroups() error {
-	root, err := groupRoot()
+	root, err := cgroup.Unified()
 	if err != nil {
 		return err
 	}
-	left, err := filepath.Glob(filepath.Join(root, groupPrefix+"*"))
+	defer root.Close()
+	left, err := filepath.Glob(root.Path(groupPrefix + "*"))
 	for _, group := range left {
 		word, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(group), groupPrefix), "-")
 		if pid, err := strconv.Atoi(word); err == nil && syscall.Kill(pid, 0) != nil {

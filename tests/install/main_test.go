@@ -80,7 +80,7 @@ var packages = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(scratch, "packages")
 	for _, version := range []string{older, newer} {
 		of := filepath.Join(dir, version)
-		if err := runMake("deb", "VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "PROGRAM="+filepath.Join(of, "fanctl"), "DIST="+of); err != nil {
+		if err := runMake("deb", "VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "BIN="+filepath.Join(of, "bin"), "DIST="+of); err != nil {
 			return "", err
 		}
 		found, err := filepath.Glob(filepath.Join(of, "*.deb"))
@@ -91,7 +91,7 @@ var packages = sync.OnceValues(func() (string, error) {
 			return "", err
 		}
 	}
-	return dir, os.Setenv(bed.BinaryVariable, filepath.Join(dir, older, "fanctl"))
+	return dir, os.Setenv(bed.BinaryVariable, filepath.Join(dir, older, "bin", "fanctl"))
 })
 
 // runMake runs make in the source of this test, two folders up.

@@ -13,7 +13,7 @@ import (
 // makeRPM makes a version of the RPM package, and returns its path.
 func makeRPM(t *testing.T, version, to string) string {
 	t.Helper()
-	if err := runMake("rpm", "VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "PROGRAM="+filepath.Join(to, "fanctl"), "DIST="+to); err != nil {
+	if err := runMake("rpm", "VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "BIN="+filepath.Join(to, "bin"), "DIST="+to); err != nil {
 		t.Fatal(err)
 	}
 	found, err := filepath.Glob(filepath.Join(to, "*.rpm"))

@@ -185,6 +185,36 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// In the sandbox of the units fanctl finds out what the kernel has as it does outside of
+// it: it may make the network namespace in which devices are tried, and nothing else.
+func TestSandboxLetsFeaturesBeTried(t *testing.T) {
+	_, m := pair(t)
+	m.install(t, older)
+	m.boot(t)
+	m.write(t, "/run/systemd/system/tried.service", "[Service]\nType=oneshot\nExecStart=/usr/sbin/fanctl features\n")
+	m.must(t, "ln", "-s", "/usr/lib/systemd/system/fanctl.service.d", "/run/systemd/system/tried.service.d")
+	m.must(t, "systemctl", "start", "tried.service")
+	states := func(told string) (list []string) {
+		for line := range strings.Lines(told) {
+			if words := strings.Fields(line); len(words) > 1 && slices.Contains([]string{"ipip-device", "vxlan-device", "veth", "bridge"}, words[0]) {
+				list = append(list, strings.Join(words[:2], " "))
+			}
+		}
+		return list
+	}
+	inside, outside := states(m.journal(t, "tried.service")), states(m.must(t, "fanctl", "features"))
+	if len(inside) != 4 || !slices.Equal(inside, outside) || slices.ContainsFunc(inside, func(s string) bool { return strings.HasSuffix(s, "unknown") }) {
+		t.Errorf("in the sandbox the devices are %q, outside %q", inside, outside)
+	}
+	for kind, may := range map[string]bool{"--net": true, "--mount": false, "--user": false, "--pid": false} {
+		m.write(t, "/run/systemd/system/tried.service", "[Service]\nType=oneshot\nExecStart=unshare "+kind+" true\n")
+		m.must(t, "systemctl", "daemon-reload")
+		if r := m.run("systemctl", "start", "tried.service"); (r.Code == 0) != may {
+			t.Errorf("unshare %s in the sandbox: %s", kind, r)
+		}
+	}
+}
+
 // Those who manage devices leave those of fans alone: real udevd, systemd-networkd
 // and NetworkManager.
 func TestDropIns(t *testing.T) {

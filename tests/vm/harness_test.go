@@ -11,13 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 func TestMachine(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t).on(t, series()[0])
 	t.Run("exit code", l.tellsExitCode)
 	t.Run("no verdict", l.hasNoVerdict)
 }
@@ -110,6 +111,43 @@ func TestModules(t *testing.T) {
 	}
 }
 
+// Since 7.2 a kernel is several packages, of which only those of the same kernel
+// count.
+func TestPackagesOf(t *testing.T) {
+	for name, test := range map[string]struct {
+		source source
+		image  string
+		want   []string
+	}{
+		"one package": {source{release: "6.1.0-56-cloud-amd64", version: "6.1.192-2"},
+			"Package: linux-image-6.1.0-56-cloud-amd64\nDepends: kmod, linux-base (>= 4.3~), initramfs-tools | linux-initramfs-tool\n",
+			[]string{"linux-image-6.1.0-56-cloud-amd64=6.1.192-2"}},
+		"several": {source{release: "7.2.13+deb14-cloud-amd64", version: "7.2.13-1"},
+			"Depends: dracut, linux-base-7.2.13+deb14-cloud-amd64 (= 7.2.13-1), linux-modules-7.2.13+deb14-cloud-amd64 (= 7.2.13-1)\n" +
+				"Pre-Depends: linux-base (>= 4.17~)\nDescription: linux-modules-7.2.13+deb14-cloud-amd64 (= 7.2.13-1)\n",
+			[]string{"linux-image-7.2.13+deb14-cloud-amd64=7.2.13-1", "linux-base-7.2.13+deb14-cloud-amd64=7.2.13-1",
+				"linux-modules-7.2.13+deb14-cloud-amd64=7.2.13-1"}},
+	} {
+		if got := packagesOf(test.image, test.source); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestOfSeries(t *testing.T) {
+	for _, test := range []struct {
+		release, series string
+		want            bool
+	}{
+		{"6.1.0-56-cloud-amd64", "6.1", true}, {"6.12.117+deb13-cloud-amd64", "6.1", false},
+		{"7.3.4+deb13-cloud-amd64", newest, true}, {"7.3.4+deb13-cloud-amd64", "7.3", true},
+	} {
+		if got := ofSeries(test.release, test.series); got != test.want {
+			t.Errorf("ofSeries(%q, %q) = %t", test.release, test.series, got)
+		}
+	}
+}
+
 func TestTranscript(t *testing.T) {
 	var groups []string
 	s := newTranscript(func(group []verdict) {
@@ -144,5 +182,22 @@ panic: oh
 	}
 	if !reflect.DeepEqual(tests, []string{"TestC"}) || !reflect.DeepEqual(last, []string{"panic: oh"}) {
 		t.Errorf("unfinished: %q, last lines %q", tests, last)
+	}
+}
+
+func TestTable(t *testing.T) {
+	of := newTable()
+	one := of.column("6.1", "6.1.0-56-cloud-amd64", "core")
+	one.add([]verdict{{name: "TestA", result: "PASS"}, {name: "TestA/ipip_by_eBPF", result: "PASS"}, {name: "TestA/more/vxlan/again", result: "PASS"}})
+	one.add([]verdict{{name: "TestB", result: "SKIP", log: []string{"    b_test.go:1: no such device"}}})
+	other := of.column("5.10", "5.10.0-32-cloud-amd64", "bare")
+	other.add([]verdict{{name: "TestA", result: "FAIL"}, {name: "TestA/ipip_by_eBPF", result: "FAIL"}, {name: "TestA/vxlan", result: "PASS"}})
+	other.add([]verdict{{name: "TestC", result: "PASS"}})
+	got := of.String()
+	for _, want := range []string{"kernel 5.10 6.1", "part bare core", "TestA FAIL e v", "TestB skip", "TestC pass", "in all: PASS 2 3", "in all: FAIL 2 0",
+		"left out on 6.1: TestB: b_test.go:1: no such device"} {
+		if !slices.ContainsFunc(strings.Split(got, "\n"), func(line string) bool { return strings.Join(strings.Fields(line), " ") == want }) {
+			t.Errorf("no line %q in\n%s", want, got)
+		}
 	}
 }

@@ -27,12 +27,7 @@ const (
 // processor takes longest to load. Its own sh, nsenter and unshare would run its own ip.
 func tools() []string {
 	return []string{"sh", "nsenter", "unshare", "ip", "tc", "bridge", "nft", "ping", "iperf3",
-		"iptables", "iptables-save", "iptables-restore"}
-}
-
-// libraryFolders are where the dynamic linker looks; Debian's are merged with /usr.
-func libraryFolders() []string {
-	return []string{"/usr/lib/x86_64-linux-gnu", "/usr/lib"}
+		"iptables", "iptables-save", "iptables-restore", "iptables-nft", "iptables-legacy", "xtables-legacy-multi"}
 }
 
 // binaries are the programs of this project, compiled.
@@ -44,13 +39,17 @@ func compile(ctx context.Context, dir string) (binaries, error) {
 	b := binaries{init: filepath.Join(dir, "init"), fanctl: filepath.Join(dir, "fanctl"),
 		tests: filepath.Join(dir, "fantests"), bench: filepath.Join(dir, "fanbench")}
 	const module = "github.com/fanctl/fanctl"
+	p, err := chosenPlatform()
+	if err != nil {
+		return b, err
+	}
 	for _, words := range [][]string{
 		{"build", "-tags", "vm", "-o", b.init, module + "/tests/vm/init"},
 		{"build", "-o", b.fanctl, module + "/cmd/fanctl"},
 		{"build", "-o", b.bench, module + "/tests/bench"},
 		{"test", "-c", "-o", b.tests, module + "/tests"},
 	} {
-		if _, err := run(ctx, "", append([]string{"env", "CGO_ENABLED=0", "go"}, words...)...); err != nil {
+		if _, err := run(ctx, "", append([]string{"env", "CGO_ENABLED=0", "GOARCH=" + p.arch, "go"}, words...)...); err != nil {
 			return b, err
 		}
 	}
@@ -79,48 +78,48 @@ func writeImage(out io.Writer, k kernel, b binaries, command []string) error {
 	if err := addModules(a, k); err != nil {
 		return err
 	}
-	if err := addTools(a); err != nil {
+	if err := k.platform.addTools(a); err != nil {
 		return err
 	}
 	return a.close()
 }
 
 // addTools adds the tools, what they load, and busybox under all its other names.
-func addTools(a *archive) error {
+func (p platform) addTools(a *archive) error {
 	for _, name := range tools() {
-		if err := addTool(a, name); err != nil {
+		if err := p.addTool(a, name); err != nil {
 			return err
 		}
 	}
 	for _, kind := range []string{"libxt_*.so", "libipt_*.so"} {
-		plugins, err := filepath.Glob(filepath.Join("/usr/lib/x86_64-linux-gnu/xtables", kind))
+		plugins, err := filepath.Glob(filepath.Join(p.root+"/usr/lib", p.triplet, "xtables", kind))
 		if err != nil {
 			return err
 		}
 		for _, plugin := range plugins {
-			if err := addProgram(a, plugin); err != nil {
+			if err := p.addProgram(a, strings.TrimPrefix(plugin, p.root)); err != nil {
 				return err
 			}
 		}
 	}
 	for _, file := range []string{"/etc/protocols", "/etc/services", "/etc/iproute2/rt_protos", "/etc/iproute2/rt_scopes", "/etc/iproute2/rt_tables"} {
-		if _, err := os.Stat(file); err == nil {
-			a.file(file, file)
+		if _, err := os.Stat(p.root + file); err == nil {
+			a.file(file, p.root+file)
 		}
 	}
-	return addBusybox(a)
+	return p.addBusybox(a)
 }
 
-func addTool(a *archive, name string) error {
-	found, err := findTool(name)
+func (p platform) addTool(a *archive, name string) error {
+	found, err := p.find(name)
 	if err != nil {
 		return err
 	}
-	program, err := filepath.EvalSymlinks(found)
+	program, err := p.real(found)
 	if err != nil {
 		return err
 	}
-	if err := addProgram(a, program); err != nil {
+	if err := p.addProgram(a, program); err != nil {
 		return err
 	}
 	// In /usr/bin, where nothing is if the program has another name or folder.
@@ -128,15 +127,16 @@ func addTool(a *archive, name string) error {
 	return nil
 }
 
-func addBusybox(a *archive) error {
-	found, err := findTool("busybox")
+func (p platform) addBusybox(a *archive) error {
+	found, err := p.find("busybox")
 	if err != nil {
 		return err
 	}
-	if needs, err := linkedWith(found); err != nil || len(needs) > 0 {
+	if needs, err := p.linkedWith(found); err != nil || len(needs) > 0 {
 		return errors.Join(fmt.Errorf("%s is not static (try: make deps-vm)", found), err)
 	}
-	a.file("/usr/bin/busybox", found)
+	a.file("/usr/bin/busybox", p.root+found)
+	// This machine's own knows the same ones.
 	names, err := run(context.Background(), "", "busybox", "--list")
 	if err != nil {
 		return err
@@ -151,18 +151,18 @@ func addBusybox(a *archive) error {
 }
 
 // addProgram adds a program or library and all libraries that it is linked with,
-// under the paths that they have here.
-func addProgram(a *archive, file string) error {
+// under the paths that they have there.
+func (p platform) addProgram(a *archive, file string) error {
 	if a.names[file] {
 		return nil
 	}
-	a.file(file, file)
-	needs, err := linkedWith(file)
+	a.file(file, p.root+file)
+	needs, err := p.linkedWith(file)
 	if err != nil {
 		return err
 	}
 	for _, library := range needs {
-		if err := addLibrary(a, library); err != nil {
+		if err := p.addLibrary(a, library); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
@@ -171,8 +171,8 @@ func addProgram(a *archive, file string) error {
 
 // linkedWith returns the paths of the dynamic linker and the libraries that a
 // program or library names.
-func linkedWith(file string) (paths []string, err error) {
-	program, err := elf.Open(file)
+func (p platform) linkedWith(file string) (paths []string, err error) {
+	program, err := elf.Open(p.root + file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -189,7 +189,7 @@ func linkedWith(file string) (paths []string, err error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	for _, name := range names {
-		found, err := findLibrary(name)
+		found, err := p.findLibrary(name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
@@ -199,28 +199,18 @@ func linkedWith(file string) (paths []string, err error) {
 }
 
 // addLibrary adds what a library's name leads to, and the name.
-func addLibrary(a *archive, name string) error {
-	real, err := filepath.EvalSymlinks(name)
+func (p platform) addLibrary(a *archive, name string) error {
+	real, err := p.real(name)
 	if err != nil {
 		return err
 	}
-	if err := addProgram(a, real); err != nil {
+	if err := p.addProgram(a, real); err != nil {
 		return err
 	}
-	folder, err := filepath.EvalSymlinks(filepath.Dir(name)) // /lib64 is a link
+	folder, err := p.real(filepath.Dir(name)) // /lib64 is a link
 	if err != nil {
 		return err
 	}
 	a.link(filepath.Join(folder, filepath.Base(name)), real)
 	return nil
-}
-
-func findLibrary(name string) (string, error) {
-	for _, folder := range libraryFolders() {
-		file := filepath.Join(folder, name)
-		if _, err := os.Stat(file); err == nil {
-			return file, nil
-		}
-	}
-	return "", fmt.Errorf("there is no library %s in %s", name, strings.Join(libraryFolders(), ", "))
 }

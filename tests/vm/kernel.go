@@ -4,7 +4,10 @@
 // Debian's in a virtual machine (QEMU, no KVM): kernels other than this machine's,
 // and the ipip device where this machine's kernel has none.
 //
-//	kernel.go    a Debian kernel package: fetched, unpacked, kept in a cache
+//	debian.go    which package of which Debian has a kernel, by lists of our own
+//	kernel.go    the package: fetched, unpacked, kept in a cache
+//	platform.go  the processors that there are machines of
+//	foreign.go   tools for other processors, unpacked as well
 //	modules.go   the modules that the tests need, with those that these need
 //	image.go     the first file system: tools with their libraries, our binaries
 //	cpio.go      its archive format
@@ -24,92 +27,113 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
-
-// metaPackage depends on the newest kernel of the suite that this machine's apt
-// knows. The cloud kernel has all modules that a fan needs and boots in seconds:
-// there are few drivers in it.
-const metaPackage = "linux-image-cloud-amd64"
 
 // kernel is an unpacked kernel package.
 type kernel struct {
 	release string // what uname -r prints
 	image   string // the file to boot
 	modules string // the folder with modules.dep and the modules
+
+	platform platform // what it runs on
+
+	withheld string // a module that machines do not get, or ""
 }
 
 // fetchKernel returns the newest kernel of a series, such as "6.1", from the cache
-// or from Debian.
+// or from Debian; "newest" is the newest that Debian has.
 func fetchKernel(ctx context.Context, cache, series string) (kernel, error) {
-	name, version, err := resolvePackage(ctx, series)
+	p, err := chosenPlatform()
 	if err != nil {
 		return kernel{}, err
 	}
-	k := unpackedKernel(filepath.Join(cache, name+"_"+version), strings.TrimPrefix(name, "linux-image-"))
-	if _, err := os.Stat(k.image); err == nil {
-		return k, nil
-	}
-	return k, download(ctx, cache, name, version, k)
-}
-
-func unpackedKernel(root, release string) kernel {
-	return kernel{
-		release: release,
-		image:   filepath.Join(root, "boot", "vmlinuz-"+release),
-		modules: filepath.Join(root, "lib", "modules", release),
-	}
-}
-
-// resolvePackage returns the package that the meta package stands for.
-func resolvePackage(ctx context.Context, series string) (name, version string, err error) {
-	out, err := run(ctx, "", "apt-cache", "show", "--no-all-versions", metaPackage)
+	from, err := p.findKernel(ctx, cache, series)
 	if err != nil {
-		return "", "", fmt.Errorf("find %s: %w (try: apt-get update)", metaPackage, err)
+		return kernel{}, err
 	}
-	found := regexp.MustCompile(`(?m)^Depends: .*\b(linux-image-[0-9]\S*) \(= ([^)]+)\)`).FindStringSubmatch(out)
-	if found == nil {
-		return "", "", fmt.Errorf("package %s does not name a kernel: %s", metaPackage, out)
+	root := filepath.Join(cache, from.name())
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		if err := from.unpackTo(ctx, cache, root, from.listModules); err != nil {
+			return kernel{}, err
+		}
 	}
-	if !strings.HasPrefix(found[1], "linux-image-"+series+".") {
-		return "", "", fmt.Errorf("KERNEL=%s: apt has %s; set KERNEL to its series, or give apt a suite with %s", series, found[1], series)
+	k, err := unpackedKernel(root, from.release)
+	k.platform = p
+	if err == nil && p.foreign() {
+		k.platform, err = p.withTools(ctx, cache, from)
 	}
-	return found[1], found[2], nil
+	return k, err
 }
 
-// download puts an unpacked package into the cache. It gets its name at the very
-// end, so that what is in the cache is whole, whoever else fills it meanwhile.
-func download(ctx context.Context, cache, name, version string, k kernel) (err error) {
+// unpackedKernel finds what there is to boot: since 7.2 packages have it beside the
+// modules.
+func unpackedKernel(root, release string) (kernel, error) {
+	k := kernel{release: release, modules: filepath.Join(root, "lib", "modules", release)}
+	for _, image := range []string{filepath.Join(root, "boot", "vmlinuz-"+release), filepath.Join(k.modules, "vmlinuz")} {
+		if _, err := os.Stat(image); err == nil {
+			k.image = image
+			return k, nil
+		}
+	}
+	return k, fmt.Errorf("the packages of kernel %s have nothing to boot", release)
+}
+
+// unpackTo puts unpacked packages into the cache, as a folder that something is done
+// in at the end. It gets its name at the very end, so that what is in the cache is
+// whole, whoever else fills it meanwhile.
+func (s source) unpackTo(ctx context.Context, cache, folder string, finish func(context.Context, string) error) (err error) {
 	dir, err := os.MkdirTemp(cache, runPrefix())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	// Without apt's own user, who cannot write to our folder.
-	get := []string{"apt-get", "-o", "APT::Sandbox::User=root", "download", name + "=" + version}
-	if _, err := run(ctx, dir, get...); err != nil {
-		return fmt.Errorf("%w (try: apt-get update)", err)
+	if err := s.download(ctx, dir); err != nil {
+		return err
 	}
 	packages, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(packages) != 1 {
-		return errors.Join(fmt.Errorf("download %s: got %q, want one package", name, packages), err)
+	if err != nil || len(packages) == 0 {
+		return errors.Join(fmt.Errorf("download %s: got no package", s.packages), err)
 	}
 	root := filepath.Join(dir, "root")
-	if _, err := run(ctx, "", "dpkg-deb", "-x", packages[0], root); err != nil {
+	for _, file := range packages {
+		if _, err := run(ctx, "", "dpkg-deb", "-x", file, root); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(mergeFolders(ctx, root), finish(ctx, root)); err != nil {
 		return err
 	}
-	// Since trixie packages name the folder that /lib is a link to.
-	if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if _, err := run(ctx, "", "depmod", "-b", root, k.release); err != nil {
-		return err
-	}
-	err = os.Rename(root, filepath.Join(cache, name+"_"+version))
+	err = os.Rename(root, folder)
 	if errors.Is(err, fs.ErrExist) {
 		return nil // another run was faster
 	}
+	return err
+}
+
+// mergeFolders makes links of folders that are links on Debian, as packages before
+// trixie's name the folder and later ones what it is a link to.
+func mergeFolders(ctx context.Context, root string) error {
+	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
+		folder, merged := filepath.Join(root, name), filepath.Join(root, "usr", name)
+		if err := os.MkdirAll(merged, 0o755); err != nil {
+			return err
+		}
+		if _, err := os.Stat(folder); err == nil {
+			if _, err := run(ctx, "", "cp", "-al", folder+"/.", merged); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(os.RemoveAll(folder), os.Symlink("usr/"+name, folder)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listModules makes the lists that modprobe goes by.
+func (s source) listModules(ctx context.Context, root string) error {
+	_, err := run(ctx, "", "depmod", "-b", root, s.release)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,9 @@ const consoleTail = 100
 type machine struct {
 	kernel kernel
 	image  string // the first file system
+	// card are QEMU's words for a network card. With one, the machine's time is that
+	// of this machine, for machines that talk to each other must agree on it.
+	card []string
 }
 
 // run starts the machine, passes on what its command prints, line by line, and
@@ -80,13 +84,17 @@ func (m machine) run(ctx context.Context, line func(string)) (int, error) {
 // be used again at the same address: programs start four times as fast. An oops is
 // a panic, and a panic ends the machine.
 func (m machine) command(ctx context.Context, report *os.File, console io.Writer) *exec.Cmd {
-	const toReport = "3" // the first of ExtraFiles
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg", "-icount", "shift=0,sleep=off", "-smp", "1", "-cpu", "Nehalem,-cx16", "-m", "2048",
+	clock := []string{"-icount", "shift=0,sleep=off"}
+	if len(m.card) > 0 {
+		clock = m.card
+	}
+	p := m.kernel.platform
+	words := slices.Concat(p.emulator[1:], p.ports, clock, []string{
+		"-accel", "tcg", "-smp", "1", "-m", "2048",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-serial", "stdio", "-serial", "file:/proc/self/fd/"+toReport,
 		"-kernel", m.kernel.image, "-initrd", m.image,
-		"-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic mitigations=off norandmaps random.trust_cpu=on audit=0")
+		"-append", p.kernel + " loglevel=4 panic=-1 oops=panic mitigations=off norandmaps random.trust_cpu=on audit=0"})
+	cmd := exec.CommandContext(ctx, p.emulator[0], words...)
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.ExtraFiles = []*os.File{report}
 	// The kernel kills it with the test, should that be killed itself.

@@ -18,12 +18,15 @@ func wantedModules() []string {
 		"sch_ingress", "cls_bpf", "act_bpf",
 		"nf_tables", "nft_*", "nf_conntrack", "nf_nat", "nf_log_syslog",
 		"x_tables", "xt_*", "ip_tables", "iptable_*", "ipt_*",
+		"wireguard", "bonding", "8021q", "vrf", // what an underlay may be on
+		"virtio_net", "virtio_pci",
 	}
 }
 
 // needed are modules without which the tests would leave out what this is for.
 func neededModules() []string {
-	return []string{"ipip", "vxlan", "veth", "bridge", "sch_ingress", "cls_bpf", "nf_tables", "nft_compat", "xt_conntrack", "xt_MASQUERADE"}
+	return []string{"ipip", "vxlan", "veth", "bridge", "sch_ingress", "cls_bpf", "nf_tables", "nft_compat", "xt_conntrack", "xt_MASQUERADE",
+		"wireguard", "bonding", "8021q"}
 }
 
 // moduleName is what the kernel calls a module's file: "-" and "_" are the same.
@@ -71,9 +74,10 @@ func addModules(a *archive, k kernel) error {
 		return err
 	}
 	all := dependencies(string(list))
-	chosen := chosenModules(all, wantedModules())
+	chosen := chosenModules(all, append(wantedModules(), k.platform.modules...))
+	delete(chosen, k.withheld)
 	for _, name := range neededModules() {
-		if !chosen[name] {
+		if !chosen[name] && name != k.withheld {
 			return fmt.Errorf("kernel %s has no module %s", k.release, name)
 		}
 	}

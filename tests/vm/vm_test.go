@@ -4,13 +4,11 @@ package vm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,13 +19,14 @@ import (
 // lab is what tests share to start machines.
 type lab struct {
 	ctx    context.Context
+	cache  string
 	dir    string // gone after the test
-	kernel kernel
 	built  binaries
+	kernel kernel // see on
 }
 
-// newLab fetches the kernel and compiles our programs. Everything ends, and
-// nothing stays, also when the test is interrupted or its time is up.
+// newLab compiles our programs. Everything ends, and nothing stays, also when the
+// test is interrupted or its time is up.
 func newLab(t *testing.T) lab {
 	t.Helper()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,155 +49,61 @@ func newLab(t *testing.T) lab {
 			t.Error(err)
 		}
 	})
-	l := lab{ctx: ctx, dir: dir}
-	if l.kernel, err = fetchKernel(ctx, cache, series()); err != nil {
+	l := lab{ctx: ctx, cache: cache, dir: dir}
+	if l.built, err = compile(ctx, dir); err != nil {
 		t.Fatal(err)
 	}
-	if l.built, err = compile(ctx, dir); err != nil {
+	return l
+}
+
+// on returns the lab with the newest kernel of a series, which it fetches.
+func (l lab) on(t *testing.T, series string) lab {
+	t.Helper()
+	var err error
+	l.kernel, err = fetchKernel(l.ctx, l.cache, series)
+	if errors.Is(err, errNoSuite) {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("kernel %s", l.kernel.release)
 	return l
 }
 
-// series is the kernel to test on.
-func series() string {
-	if s := os.Getenv("KERNEL"); s != "" {
-		return s
+// series are the kernels to test on, by KERNEL or all that Debian has.
+func series() []string {
+	if words := strings.Fields(os.Getenv("KERNEL")); len(words) > 0 {
+		return words
 	}
-	return "6.1"
+	return defaultSeries()
 }
+
+// defaultSeries are all kernels, those first that get the most to do.
+func defaultSeries() []string { return []string{"6.12", "5.10", "6.1", newest} }
 
 // boot runs a command in a new machine and returns its exit code; line gets what
 // it prints.
 func (l lab) boot(t *testing.T, line func(string), command ...string) int {
 	t.Helper()
-	file, err := os.CreateTemp(l.dir, "image-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = writeImage(file, l.kernel, l.built, command)
-	if err := errors.Join(err, file.Close()); err != nil {
-		t.Fatalf("write the machine's file system: %v", err)
-	}
-	code, err := machine{kernel: l.kernel, image: file.Name()}.run(l.ctx, line)
+	code, err := l.try(nil, line, command...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return code
 }
 
-// smoke makes a fan on a host that has never heard of ipip, and shows it. The
-// module must come by itself.
-const smoke = `
-set -e
-echo "up $(cat /proc/uptime)"
-ip link add eth0 type veth peer name far
-ip addr add 10.0.0.11/16 dev eth0
-ip link set eth0 up
-if grep ^ipip /proc/modules; then exit 1; fi
-fanctl up -u 10.0.0.0/16 -o 250.0.0.0/8 >&2
-grep -q ^ipip /proc/modules && echo loaded ipip
-fanctl show --json | tr -d '\n'
-`
-
-// A fan of type ipip is built with the kernel's ipip device where there is one.
-func TestSmoke(t *testing.T) {
-	l := newLab(t)
-	var said []string
-	code := l.boot(t, func(line string) { said = append(said, line) }, "sh", "-c", smoke)
-	all := strings.Join(said, "\n")
-	if code != 0 {
-		t.Fatalf("exit code %d:\n%s", code, all)
+// try is boot for a machine with a network card.
+func (l lab) try(card []string, line func(string), command ...string) (int, error) {
+	file, err := os.CreateTemp(l.dir, "image-")
+	if err != nil {
+		return 0, err
 	}
-	t.Log(said[0])
-	if !strings.Contains(all, "loaded ipip") {
-		t.Errorf("fanctl up has not loaded the ipip module:\n%s", all)
+	err = writeImage(file, l.kernel, l.built, command)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return 0, fmt.Errorf("write the machine's file system: %w", err)
 	}
-	var shown struct {
-		Fans []struct{ Type, Datapath string }
-	}
-	if err := json.Unmarshal([]byte(all[strings.Index(all+"{", "{"):]), &shown); err != nil {
-		t.Fatalf("fanctl show --json: %v:\n%s", err, all)
-	}
-	if len(shown.Fans) != 1 || shown.Fans[0].Type != "ipip" || shown.Fans[0].Datapath != "device" {
-		t.Errorf("fanctl show --json: %+v, want one fan of type ipip with the datapath device", shown.Fans)
-	}
-}
-
-// half are the whole-program tests that are about half of the work: those that go
-// by what is left behind, and those of packets' sizes.
-const half = "Up|Down|DryRun|Concurrent|Cycles|Matrix|MTU"
-
-// programs are the tests of how fanctl and other programs of a host get on: dnsmasq,
-// ifupdown, firewalld, ufw. The machine has none of them; its kernel is another, they
-// are not.
-const programs = "Hook|DHCP|Dnsmasq|Firewalld|UFW|EveryForm"
-
-// The whole-program tests, in two machines at once: one has one processor. They go
-// by all paths, for this kernel attaches programs in another way than one that has
-// tcx; PATHS names some of them, separated by commas, and RUN the tests.
-func TestSuite(t *testing.T) {
-	l := newLab(t)
-	command := []string{"env", "FANCTL_PATHS=" + os.Getenv("PATHS"), testsPath, "-test.v", "-test.short"}
-	type part struct {
-		name     string
-		patterns []string
-	}
-	parts := []part{{"one half", []string{"-test.run=" + half, "-test.skip=" + programs}}, {"the other", []string{"-test.skip=" + half + "|" + programs}}}
-	if run := os.Getenv("RUN"); run != "" {
-		parts = []part{{"named", []string{"-test.run=" + run}}}
-	}
-	t.Logf("LEFT OUT: the tests of other programs (%s); make test runs them", programs)
-	for _, part := range parts {
-		t.Run(part.name, func(t *testing.T) {
-			t.Parallel()
-			l.suite(t, slices.Concat(command, part.patterns)...)
-		})
-	}
-}
-
-// suite runs whole-program tests in a machine.
-func (l lab) suite(t *testing.T, command ...string) {
-	t.Helper()
-	s := newTranscript(func(group []verdict) { relay(t, group) })
-	start := time.Now()
-	code := l.boot(t, s.line, command...)
-	t.Logf("%.0f s in all", time.Since(start).Seconds())
-	if tests, last := s.unfinished(); len(tests) > 0 {
-		t.Errorf("not ended: %q\n%s", tests, strings.Join(last, "\n"))
-	}
-	if code != 0 && !t.Failed() {
-		t.Errorf("exit code %d", code)
-	}
-}
-
-// relay shows the tests in the machine as if they were subtests of this one.
-func relay(t *testing.T, group []verdict) {
-	t.Helper()
-	outermost := group[0]
-	t.Run(outermost.name, func(t *testing.T) {
-		t.Logf("%s in the machine", outermost.took)
-		retell(t, outermost)
-		for _, v := range group[1:] {
-			t.Run(strings.TrimPrefix(v.name, outermost.name+"/"), func(t *testing.T) { retell(t, v) })
-		}
-	})
-}
-
-func retell(t *testing.T, v verdict) {
-	t.Helper()
-	log := strings.Join(v.log, "\n")
-	switch {
-	case v.result == "FAIL" && log != "":
-		t.Errorf("\n%s", log)
-	case v.result == "FAIL":
-		t.Fail() // what is inside of it says why
-	case v.result == "SKIP" && strings.Contains(log, "no ipip device"):
-		t.Errorf("left out, though this is what the machine is for: %s", log)
-	case v.result == "SKIP":
-		t.Skip(strings.TrimSpace(log))
-	}
+	return machine{kernel: l.kernel, image: file.Name(), card: card}.run(l.ctx, line)
 }
 
 // The benchmarks, in the machine. What they measure is printed and not judged:
@@ -210,19 +115,24 @@ func TestBench(t *testing.T) {
 		t.Skip("set BENCH to flags of tests/bench (make bench-vm does)")
 	}
 	l := newLab(t)
-	code := l.boot(t, func(line string) { fmt.Println(line) }, append([]string{benchPath}, strings.Fields(flags)...)...)
-	if code != 0 {
-		t.Errorf("exit code %d", code)
+	for _, series := range series() {
+		t.Run(series, func(t *testing.T) {
+			code := l.on(t, series).boot(t, func(line string) { fmt.Println(line) }, append([]string{benchPath}, strings.Fields(flags)...)...)
+			if code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
 	}
 }
 
-// cacheFolder is out/vm of the source tree. What runs that were killed have left
-// there is taken away.
+// cacheFolder is below the user's folder for caches. What runs that were killed
+// have left there is taken away.
 func cacheFolder() (string, error) {
-	cache, err := filepath.Abs("../../out/vm")
+	base, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
+	cache := filepath.Join(base, "fanctl-tests", "vm")
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}

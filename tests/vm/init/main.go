@@ -1,7 +1,7 @@
 //go:build vm
 
 // Command init is the first process of a test machine: it mounts what programs
-// expect, runs one command with the second serial port as its output, writes the
+// expect, runs one command with another port than the console as its output, writes the
 // exit code there, and powers off.
 package main
 
@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,8 +26,9 @@ func main() {
 	}
 	code := runCommand(report)
 	fmt.Fprintf(report, "\nmachine: exit code %d\n", code)
-	// Until all has left the port; powering off loses what has not.
-	if err := unix.IoctlSetInt(int(report.Fd()), unix.TCSBRK, 1); err != nil {
+	// Until all has left the port; powering off loses what has not. One of virtio's
+	// returns from a write only then.
+	if err := unix.IoctlSetInt(int(report.Fd()), unix.TCSBRK, 1); err != nil && !errors.Is(err, unix.ENOTTY) {
 		fmt.Fprintln(os.Stderr, "init: wait for the serial port:", err)
 	}
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
@@ -59,11 +61,34 @@ func prepare() (*os.File, error) {
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("set lo up: %w: %s", err, out)
 	}
-	report, err := os.OpenFile("/dev/ttyS1", os.O_WRONLY|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
+	return openReport("/dev/" + os.Getenv("report"))
+}
+
+// openReport opens the port that the kernel's command line names, which has become a
+// variable. A serial port is there; one of virtio's comes after its driver.
+func openReport(port string) (*os.File, error) {
+	serial := strings.HasPrefix(port, "/dev/tty")
+	if !serial {
+		if out, err := exec.Command("modprobe", "-a", "virtio_pci", "virtio_console").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("load virtio's drivers: %w: %s", err, out)
+		}
 	}
-	return report, plain(report)
+	fd, err := unix.Open(port, unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	for range 1000 {
+		if !errors.Is(err, unix.ENOENT) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+		fd, err = unix.Open(port, unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", port, err)
+	}
+	report := os.NewFile(uintptr(fd), port)
+	if serial {
+		return report, plain(report)
+	}
+	return report, nil
 }
 
 // plain keeps the terminal driver from changing what is written.
