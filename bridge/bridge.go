@@ -24,6 +24,7 @@ type Want struct {
 	Tunnel  string   // the fan tunnel's name
 	WaysOut []string // devices that lead out of the overlay
 	Ways    []string // devices by which the tunnel's packets come; empty: the fan's
+	Docker  bool     // the host has Docker or may have it any moment
 }
 
 // Other is another fan of this host: one that stays when a fan goes.
@@ -85,6 +86,7 @@ func Plan(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables) (pl
 func diff(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables, now host) (plan.Plan, error) {
 	f := w.Fan
 	now.forwarding.Translating = now.forwarding.ForwardingOff && tables.Translation(IsOwnChain) != ""
+	w.Docker = w.Docker || hasRawRules(tables)
 	fill, made := firewall.Plan(rules(w), tables, notOthers(f, othersIn(s, f.Bridge)))
 	facts := factsOf(w, s, now.forwarding).merge(Facts{Tables: made})
 	alias, err := facts.alias(f)

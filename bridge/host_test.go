@@ -192,7 +192,7 @@ func wanted(t *testing.T, overlay string, change func(*bridge.Want)) bridge.Want
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := bridge.Want{WaysOut: []string{"eth0"}, Fan: fan.Fan{Mapping: m, Host: netip.MustParseAddr("10.0.0.45"),
+	w := bridge.Want{WaysOut: []string{"eth0"}, Docker: true, Fan: fan.Fan{Mapping: m, Host: netip.MustParseAddr("10.0.0.45"),
 		Device: "eth0", Type: fan.IPIP, Bridge: fan.BridgeName(prefix), MTU: 1480, NAT: true}}
 	if change != nil {
 		change(&w)

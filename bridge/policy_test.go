@@ -94,6 +94,23 @@ func TestPolicyDrop(t *testing.T) {
 	})
 }
 
+// TestDockerStays checks that the rules which come before Docker's stay where a caller
+// finds no Docker, until the fan goes.
+func TestDockerStays(t *testing.T) {
+	onHost(t, "", func(h host) {
+		w := wanted(t, "250.0.0.0/8", nil)
+		h.up(w)
+		w.Docker = false
+		if p := h.planUp(w); len(p) != 0 {
+			t.Errorf("without Docker up would do\n%s", text(p))
+		}
+		h.down(w.Fan)
+		if got := h.sh("iptables-save -t raw"); strings.Contains(got, "FAN") {
+			t.Errorf("down leaves\n%s", got)
+		}
+	})
+}
+
 // TestDockerComesLater checks that Docker, started while the fan is up, finds
 // DOCKER-USER and keeps it, and that what it puts before us is passed again.
 func TestDockerComesLater(t *testing.T) {

@@ -51,7 +51,7 @@ func TestRules(t *testing.T) {
 		want Want
 		text string
 	}{
-		{"ipip", Want{Fan: sampleFan(t, nil), Tunnel: "ftun-ipip", WaysOut: []string{"eth0", "wlan0"}}, `
+		{"ipip", Want{Fan: sampleFan(t, nil), Tunnel: "ftun-ipip", WaysOut: []string{"eth0", "wlan0"}, Docker: true}, `
 filter FAN-FORWARD -d 250.0.0.0/8 -i fan-250 -j ACCEPT
 filter FAN-FORWARD -s 250.0.0.0/8 -i ftun-ipip -j ACCEPT
 raw FAN-PREROUTING -s 250.0.0.0/8 -j ACCEPT
@@ -68,6 +68,19 @@ DOCKER-USER -> FAN-FORWARD
 INPUT -> FAN-INPUT
 POSTROUTING -> FAN-POSTROUTING, first
 PREROUTING -> FAN-PREROUTING, first
+`},
+		{"ipip without Docker and NAT", Want{Fan: sampleFan(t, func(f *fan.Fan) { f.NAT = false }), Tunnel: "ftun-250"}, `
+filter FAN-FORWARD -d 250.0.0.0/8 -i fan-250 -j ACCEPT
+filter FAN-FORWARD -s 250.0.0.0/8 -i ftun-250 -j ACCEPT
+filter FAN-FORWARD -i fan-250 -o fan-250 -j ACCEPT
+filter FAN-FORWARD -o fan-250 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+filter FAN-INPUT -s 10.0.0.0/16 -d 10.0.0.45/32 -p 4 -j ACCEPT
+filter FAN-INPUT -s 250.0.0.0/8 -d 250.0.45.1/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT
+nat FAN-POSTROUTING -s 250.0.45.0/24 -d 250.0.0.0/8 -j ACCEPT
+FORWARD -> FAN-FORWARD
+DOCKER-USER -> FAN-FORWARD
+INPUT -> FAN-INPUT
+POSTROUTING -> FAN-POSTROUTING, first
 `},
 		{"vxlan without NAT, with DHCP", Want{Fan: sampleFan(t, func(f *fan.Fan) { asVXLAN(f); f.NAT, f.DHCP = false, true }), Tunnel: "ftun-250", WaysOut: []string{"eth0"}}, `
 filter FAN-FORWARD -d 250.0.0.0/8 -i fan-250 -j ACCEPT
@@ -171,7 +184,7 @@ func TestShapes(t *testing.T) {
 	for _, change := range []func(*fan.Fan){nil, asVXLAN, func(f *fan.Fan) { f.DHCP, f.Bridge = true, "mine" }} {
 		f := sampleFan(t, change)
 		for _, tunnel := range []string{"ftun-250", "ftun-ipip"} {
-			for _, r := range rules(Want{Fan: f, Tunnel: tunnel, WaysOut: []string{"eth0", "wlan0"}}).Rules {
+			for _, r := range rules(Want{Fan: f, Tunnel: tunnel, WaysOut: []string{"eth0", "wlan0"}, Docker: true}).Rules {
 				known(f, r)
 			}
 		}

@@ -2,6 +2,8 @@ package tests
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,11 +69,25 @@ func firewalled(t *testing.T, p path, rules, when string) {
 	if when == "before" {
 		addRules(t, b, rules)
 	}
+	if when == "after" {
+		installDocker(t)
+	}
 	fans := upAll(t, b, p, overlay)
 	if when == "after" {
 		addRules(t, b, rules)
 	}
 	throughFirewalls(t, fans)
+}
+
+// installDocker puts a dockerd into the search path: a host that may have Docker's rules
+// any moment.
+func installDocker(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "dockerd"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
 func addRules(t *testing.T, b *bed.Bed, rules string) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/docker/program"
 )
 
 // ErrAbsent says that Docker is not installed on this host.
@@ -78,7 +78,7 @@ func explain(socket string, named bool, err error) error {
 	default:
 		return err
 	}
-	if !installed() && errors.Is(err, os.ErrNotExist) {
+	if !program.Installed() && errors.Is(err, os.ErrNotExist) {
 		if named {
 			return fmt.Errorf("%w: there is no socket %s and no program dockerd", ErrAbsent, socket)
 		}
@@ -88,16 +88,6 @@ func explain(socket string, named bool, err error) error {
 		return ErrAbsent
 	}
 	return fmt.Errorf("%w at %s: start it with systemctl start docker", ErrDown, socket)
-}
-
-// installed says whether there is a dockerd to start.
-func installed() bool {
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/snap/docker/current/bin") {
-		if _, err := exec.LookPath(filepath.Join(dir, "dockerd")); err == nil && filepath.IsAbs(dir) {
-			return true
-		}
-	}
-	return false
 }
 
 // others says which other kind of Docker runs here, where the usual one does not.

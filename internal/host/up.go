@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanctl/fanctl/bridge"
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/docker/program"
 	"github.com/fanctl/fanctl/internal/features"
 	"github.com/fanctl/fanctl/internal/firewall"
 	"github.com/fanctl/fanctl/internal/kernel"
@@ -100,7 +101,7 @@ func (h *Host) planUp(r fan.Spec, now seen) (Result, error) {
 	}
 	t := tunnel.Want{Fan: f, Datapath: result.Datapath, Ways: devices, PlainSums: kernel.SumsPlainly(devices[0]),
 		OuterFirst: kernel.OuterFirst(kernel.Release()), Room: kernel.HasVXLAN()}
-	b := bridge.Want{Fan: f, Tunnel: t.Name(), Ways: devices, WaysOut: waysOut(f, s)}
+	b := bridge.Want{Fan: f, Tunnel: t.Name(), Ways: devices, WaysOut: waysOut(f, s), Docker: hasDocker(tables, program.Installed)}
 	if result.Plan, err = bridge.Plan(h.handle, b, s, tables); err != nil {
 		return Result{}, err
 	}

@@ -19,11 +19,22 @@ type path struct {
 type bed struct {
 	fanctl     string
 	bridged    string // bridge-nf-call-iptables, where the kernel has it
+	docker     bool   // the hosts have Docker, or are to look so
+	folder     string // of programs for the hosts
 	namespaces []string
 	next       int
 }
 
-func newBed(fanctl, bridged string) *bed { return &bed{fanctl: fanctl, bridged: bridged} }
+func newBed(fanctl, bridged string, docker bool) (*bed, error) {
+	b := &bed{fanctl: fanctl, bridged: bridged, docker: docker}
+	return b, b.folders()
+}
+
+// remove takes everything away; close only the hosts.
+func (b *bed) remove() {
+	b.close()
+	_ = os.RemoveAll(b.folder)
+}
 
 func (b *bed) close() {
 	for _, ns := range b.namespaces {
@@ -79,7 +90,7 @@ func (b *bed) setups() []setup {
 		return append([]string{"ip link set eth0 mtu " + mtu}, lines...)
 	}
 	up := func(how string) []string {
-		return []string{b.fanctl + " up -u eth0/16 -o 250.0.0.0/8 " + how, "ip link set c0 master fan-250 up"}
+		return []string{b.fanctlOfHost() + " up -u eth0/16 -o 250.0.0.0/8 " + how, "ip link set c0 master fan-250 up"}
 	}
 	// A host that routes for containers translates what leaves them, so it tracks
 	// connections; a fan's host does, and flannel's.
@@ -102,6 +113,34 @@ func (b *bed) setups() []setup {
 		list = append(list, setup{"ipip-device", up("--type ipip --datapath device"), withMTU("1480", inSlice)})
 	}
 	return list
+}
+
+// fanctlOfHost is the command for fanctl on a host with Docker or without, whatever this
+// machine has: in a mount namespace where a file lies over dockerd, or a program of its
+// name is on the search path.
+func (b *bed) fanctlOfHost() string {
+	dockerd, err := exec.LookPath("dockerd")
+	switch {
+	case err == nil && !b.docker:
+		return "unshare -m sh " + b.folder + "/without " + dockerd + " " + b.fanctl
+	case err != nil && b.docker:
+		return "env PATH=" + os.Getenv("PATH") + ":" + b.folder + "/docker " + b.fanctl
+	}
+	return b.fanctl
+}
+
+// folders makes what fanctlOfHost needs.
+func (b *bed) folders() (err error) {
+	if b.folder, err = os.MkdirTemp("", "fanbench"); err != nil {
+		return err
+	}
+	if err := os.Mkdir(b.folder+"/docker", 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(b.folder+"/docker/dockerd", nil, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(b.folder+"/without", []byte("mount --bind /dev/null $1 && shift && exec \"$@\"\n"), 0o755)
 }
 
 // hasIPIP tries the device in a namespace of its own.

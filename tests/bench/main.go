@@ -26,6 +26,7 @@ type options struct {
 	fanctl  string
 	state   bool
 	bridged string
+	docker  bool
 }
 
 func main() {
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.fanctl, "fanctl", os.Getenv("FANCTL"), "the fanctl to measure")
 	flag.BoolVar(&o.state, "state", true, "also show what the kernel keeps when many hosts are talked to")
 	flag.StringVar(&o.bridged, "bridged", "0", "0 or 1: whether bridges pass packets to the firewall, where the kernel has br_netfilter")
+	flag.BoolVar(&o.docker, "docker", false, "fans as on hosts that have Docker, whose rules theirs must come before")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -50,19 +52,22 @@ func run(o options) error {
 	if o.fanctl == "" {
 		return fmt.Errorf("set FANCTL or -fanctl to the program to measure (make bench does)")
 	}
-	bed := newBed(o.fanctl, o.bridged)
-	defer bed.close()
+	bed, err := newBed(o.fanctl, o.bridged, o.docker)
+	if err != nil {
+		return err
+	}
+	defer bed.remove()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	go func() {
 		<-interrupted
-		bed.close()
+		bed.remove()
 		os.Exit(1)
 	}()
 
 	release, _ := exec.Command("uname", "-r").Output()
-	fmt.Printf("kernel %s, %d beds, %d rounds of %gs in each, both directions in turn, bridge-nf-call-iptables %s\n",
-		strings.TrimSpace(string(release)), o.beds, o.rounds, o.seconds, o.bridged)
+	fmt.Printf("kernel %s, %d beds, %d rounds of %gs in each, both directions in turn, bridge-nf-call-iptables %s, Docker %t\n",
+		strings.TrimSpace(string(release)), o.beds, o.rounds, o.seconds, o.bridged, o.docker)
 	data, err := measureAll(bed, o)
 	if err != nil {
 		return err
