@@ -44,6 +44,9 @@ func (f Fan) Alias() string {
 	if f.Datapath != Auto {
 		words = append(words, "datapath="+f.Datapath.String())
 	}
+	if f.Fast != Normal {
+		words = append(words, "fast="+f.Fast.String())
+	}
 	return strings.Join(words, " ")
 }
 
@@ -109,6 +112,8 @@ func (f *Fan) setWord(key, value string) (known bool, err error) {
 		f.NAT = value != "0"
 	case "datapath":
 		f.Datapath, err = ParseDatapath(value)
+	case "fast":
+		f.Fast, err = ParseFast(value)
 	default:
 		return false, nil
 	}

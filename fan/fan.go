@@ -14,6 +14,7 @@ type Fan struct {
 	FixedMTU bool   // the MTU was given and does not follow the underlay device's
 	NAT      bool   // packets that leave the overlay get the address of the device that they leave by
 	Datapath Datapath
+	Fast     Fast  // whether TCP and UDP go past the host's stack
 	Auto     bool  // brought up as one of a list, and goes with the list
 	DHCP     bool  // containers get their addresses from this host
 	Reserve  uint8 // so many addresses of the slice are the bridge's; 0 is 1

@@ -100,6 +100,8 @@ func TestAliasText(t *testing.T) {
 			f.Auto, f.DHCP, f.Reserve = true, true, 9
 		},
 		"fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 datapath=ebpf": func(f *Fan) { f.Datapath = EBPF },
+		"fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 fast=on":       func(f *Fan) { f.Fast = FastIfSafe },
+		"fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 fast=force":    func(f *Fan) { f.Fast = FastAnyway },
 	} {
 		if got := sample(t, change).Alias(); got != want {
 			t.Errorf("alias is\n%s, want\n%s", got, want)
@@ -133,7 +135,7 @@ func eachFan(t *testing.T, try func(f Fan)) {
 		}
 		f := Fan{Mapping: m, Host: address(number(underlay.Addr()) | random.Uint32()&^mask(underlay.Bits())), Device: "eth0.7",
 			Type: IPIP, Bridge: BridgeName(overlay), MTU: MinMTU + MTU(random.IntN(9000)), FixedMTU: flip(), NAT: flip(), DHCP: flip(), Auto: flip(),
-			Datapath: Datapath(random.IntN(3))}
+			Datapath: Datapath(random.IntN(3)), Fast: Fast(random.IntN(3))}
 		if flip() {
 			f.Type, f.Port, f.Datapath = VXLAN, uint16(1+random.IntN(65535)), Datapath(random.IntN(2))
 		}
@@ -156,7 +158,7 @@ func TestNotAlias(t *testing.T) {
 	if _, _, err := ParseAlias("fan-250", good); err != nil {
 		t.Fatal(err)
 	}
-	bad := []string{"", " ", "my bridge", "fan2" + good[4:], "fan1", good + " word", good + " port=x", good + " port=1", good + " datapath=x"}
+	bad := []string{"", " ", "my bridge", "fan2" + good[4:], "fan1", good + " word", good + " port=x", good + " port=1", good + " datapath=x", good + " fast=1", good + " fast="}
 	vxlan := strings.Replace(good, "ipip", "vxlan", 1)
 	bad = append(bad, vxlan, vxlan+" port=0", vxlan+" port=74008", vxlan+" port=8472 datapath=ebpf", strings.Replace(good, "10.0.3.4", "::1", 1))
 	for word := range strings.FieldsSeq(good[5:]) {

@@ -61,7 +61,7 @@ func FuzzParseOverlay(f *testing.F) {
 }
 
 func FuzzParseAlias(f *testing.F) {
-	f.Add("fan-250", "fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 datapath=ebpf")
+	f.Add("fan-250", "fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=ipip mtu=1480 datapath=ebpf fast=force")
 	f.Add("x", "fan1 underlay=10.0.3.4/16 overlay=250.0.0.0/8 dev=eth0 type=vxlan mtu=1450 port=8472 fixed-mtu=1 nat=0 fwd=0")
 	f.Add("", "fan1 a=b=c =")
 	f.Fuzz(func(t *testing.T, bridge, s string) {
@@ -84,11 +84,11 @@ func FuzzParseAlias(f *testing.F) {
 
 // FuzzWords tries the parsers of single words on one input.
 func FuzzWords(f *testing.F) {
-	for _, s := range []string{"ipip", "vxlan", "auto", "device", "ebpf", "fan-250", "8472", "1480", "..", "a%d", "\x00", "-1"} {
+	for _, s := range []string{"ipip", "vxlan", "auto", "device", "ebpf", "on", "force", "fan-250", "8472", "1480", "..", "a%d", "\x00", "-1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, parse := range []func(string) (string, error){parsed(ParseType), parsed(ParseDatapath), parseBridge, parsePort, parseMTU} {
+		for _, parse := range []func(string) (string, error){parsed(ParseType), parsed(ParseDatapath), parsed(ParseFast), parseBridge, parsePort, parseMTU} {
 			checkParsed(t, s, parse)
 		}
 		if name, err := ParseBridgeName(s); err == nil && (len(name) > maxName || strings.ContainsAny(name, "/: \n\t%")) {
@@ -121,7 +121,7 @@ func FuzzMapping(f *testing.F) {
 }
 
 func FuzzParseSpec(f *testing.F) {
-	for _, s := range []string{"250 eth0", "10.0.0.45/16 250.0.0.0/8 bridge mine", "-u eth0 -o 250 --type=vxlan --port 4790", "--mtu 1300 default 250 no-nat", "0.1.0.0/1 1"} {
+	for _, s := range []string{"250 eth0", "10.0.0.45/16 250.0.0.0/8 bridge mine", "-u eth0 -o 250 --type=vxlan --port 4790", "--mtu 1300 default 250 no-nat", "250 --fast eth0", "fast eth0 250", "eth0 250 --fast=force", "0.1.0.0/1 1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -20,7 +20,7 @@ type Place struct {
 // chosen. Errors are ErrUsage.
 func (s Spec) At(p Place) (Fan, error) {
 	f := Fan{Host: p.Host, Device: p.Device, Type: s.Type, Bridge: s.Bridge, Port: s.Port, NAT: !s.NoNAT, MTU: s.MTU,
-		FixedMTU: s.MTU != 0, Datapath: s.Datapath, Auto: s.Auto, DHCP: s.DHCP, Reserve: s.Reserve}
+		FixedMTU: s.MTU != 0, Datapath: s.Datapath, Fast: s.Fast, Auto: s.Auto, DHCP: s.DHCP, Reserve: s.Reserve}
 	var err error
 	if f.Mapping, err = NewMapping(p.Underlay, s.Overlay); err != nil {
 		return f, err
@@ -64,7 +64,7 @@ func (f *Fan) setMTU(p Place) error {
 // MTU that was not given follows that device's.
 func (f Fan) Spec() Spec {
 	s := Spec{Underlay: UnderlaySpec{Addr: f.Host, Bits: f.Mapping.Underlay().Bits()}, Overlay: f.Mapping.Overlay(), Type: f.Type,
-		Bridge: f.Bridge, Port: f.Port, NoNAT: !f.NAT, Datapath: f.Datapath, Auto: f.Auto, DHCP: f.DHCP, Reserve: f.Reserve}
+		Bridge: f.Bridge, Port: f.Port, NoNAT: !f.NAT, Datapath: f.Datapath, Fast: f.Fast, Auto: f.Auto, DHCP: f.DHCP, Reserve: f.Reserve}
 	if f.FixedMTU {
 		s.MTU = f.MTU
 	}

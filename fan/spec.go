@@ -18,6 +18,7 @@ type Spec struct {
 	NoNAT    bool     // packets leave the overlay with their own addresses
 	MTU      MTU      // from the underlay device if 0
 	Datapath Datapath // chosen if Auto
+	Fast     Fast     // whether TCP and UDP go past the host's stack
 	Off      bool     // stays down: a line of a file that is switched off
 	Debug    bool     // is only looked at: what it would be is told
 	Auto     bool     // one of a list; no word says so
@@ -31,6 +32,9 @@ type Option struct {
 	Name string
 	// Value says that a value follows: as one word, --name=value, or as the next.
 	Value bool
+	// Bare is what the option means without a value, if that may be left out. Then one
+	// is only ever in the same word: the next word is another.
+	Bare string
 
 	set func(s *Spec, value string) error
 }
@@ -38,20 +42,21 @@ type Option struct {
 // Options returns all options of a fan.
 func Options() []Option {
 	return []Option{
-		{"underlay", true, func(s *Spec, v string) (err error) { s.Underlay, err = ParseUnderlay(v); return err }},
-		{"overlay", true, func(s *Spec, v string) (err error) { s.Overlay, err = ParseOverlay(v); return err }},
-		{"type", true, func(s *Spec, v string) (err error) { s.Type, err = ParseType(v); return err }},
-		{"bridge", true, func(s *Spec, v string) (err error) { s.Bridge, err = ParseBridgeName(v); return err }},
-		{"port", true, func(s *Spec, v string) (err error) { s.Port, err = ParsePort(v); return err }},
-		{"mtu", true, func(s *Spec, v string) (err error) { s.MTU, err = ParseMTU(v); return err }},
-		{"datapath", true, func(s *Spec, v string) (err error) { s.Datapath, err = ParseDatapath(v); return err }},
-		{"no-nat", false, func(s *Spec, _ string) error { s.NoNAT = true; return nil }},
-		{"dhcp", false, func(s *Spec, _ string) error { s.DHCP = true; return nil }},
-		{"host-reserve", true, func(s *Spec, v string) (err error) { s.Reserve, err = ParseReserve(v); return err }},
-		{"disable", false, func(s *Spec, _ string) error { s.Off = true; return nil }},
-		{"off", false, func(s *Spec, _ string) error { s.Off = true; return nil }},
-		{"debug", false, func(s *Spec, _ string) error { s.Debug = true; return nil }},
-		{"enable", false, func(*Spec, string) error { return nil }},
+		{"underlay", true, "", func(s *Spec, v string) (err error) { s.Underlay, err = ParseUnderlay(v); return err }},
+		{"overlay", true, "", func(s *Spec, v string) (err error) { s.Overlay, err = ParseOverlay(v); return err }},
+		{"type", true, "", func(s *Spec, v string) (err error) { s.Type, err = ParseType(v); return err }},
+		{"bridge", true, "", func(s *Spec, v string) (err error) { s.Bridge, err = ParseBridgeName(v); return err }},
+		{"port", true, "", func(s *Spec, v string) (err error) { s.Port, err = ParsePort(v); return err }},
+		{"mtu", true, "", func(s *Spec, v string) (err error) { s.MTU, err = ParseMTU(v); return err }},
+		{"datapath", true, "", func(s *Spec, v string) (err error) { s.Datapath, err = ParseDatapath(v); return err }},
+		{"fast", true, FastIfSafe.String(), func(s *Spec, v string) (err error) { s.Fast, err = ParseFast(v); return err }},
+		{"no-nat", false, "", func(s *Spec, _ string) error { s.NoNAT = true; return nil }},
+		{"dhcp", false, "", func(s *Spec, _ string) error { s.DHCP = true; return nil }},
+		{"host-reserve", true, "", func(s *Spec, v string) (err error) { s.Reserve, err = ParseReserve(v); return err }},
+		{"disable", false, "", func(s *Spec, _ string) error { s.Off = true; return nil }},
+		{"off", false, "", func(s *Spec, _ string) error { s.Off = true; return nil }},
+		{"debug", false, "", func(s *Spec, _ string) error { s.Debug = true; return nil }},
+		{"enable", false, "", func(*Spec, string) error { return nil }},
 	}
 }
 
@@ -76,6 +81,8 @@ func ParseSpec(words []string) (Spec, error) {
 			return Spec{}, Usagef("%s is given twice, the second time as %q", option.Name, word)
 		case attached && !option.Value:
 			return Spec{}, Usagef("word %q: %s takes no value", word, option.Name)
+		case option.Bare != "" && !attached:
+			value = option.Bare
 		case option.Value && !attached && len(words) == 0:
 			return Spec{}, Usagef("word %q: a value has to follow", word)
 		case option.Value && !attached:
@@ -111,6 +118,8 @@ func (s Spec) Words() []string {
 		{"port", strconv.Itoa(int(s.Port)), s.Port != 0},
 		{"mtu", strconv.Itoa(int(s.MTU)), s.MTU != 0},
 		{"datapath", s.Datapath.String(), s.Datapath != Auto},
+		{"fast", "", s.Fast == FastIfSafe},
+		{"fast=" + s.Fast.String(), "", s.Fast == FastAnyway},
 		{"no-nat", "", s.NoNAT},
 		{"dhcp", "", s.DHCP},
 		{"host-reserve", strconv.Itoa(int(s.Reserve)), s.Reserve != 0},
@@ -193,6 +202,9 @@ func (s *Spec) setNetworks(words []string) error {
 	}
 	if len(words) > wanted {
 		for _, word := range slices.Backward(words) { // a slip is more likely behind the networks
+			if _, err := ParseFast(word); err == nil && s.Fast != Normal {
+				return Usagef("word %q stands alone, and a value of fast is attached; did you mean: --fast=%s", word, word)
+			}
 			if !certainNetwork(word) {
 				return unknownWord(word)
 			}

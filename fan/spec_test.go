@@ -34,6 +34,12 @@ func TestSpec(t *testing.T) {
 		"eth0 250 --disable":                   {Underlay: eth0, Overlay: overlay, Off: true},
 		"eth0 250 --enable":                    {Underlay: eth0, Overlay: overlay},
 		"250 eth0 --datapath ebpf":             {Underlay: eth0, Overlay: overlay, Datapath: EBPF},
+		"250 eth0 --fast":                      {Underlay: eth0, Overlay: overlay, Fast: FastIfSafe},
+		"fast 250 eth0":                        {Underlay: eth0, Overlay: overlay, Fast: FastIfSafe},
+		"--fast=on 250 eth0 no-nat":            {Underlay: eth0, Overlay: overlay, Fast: FastIfSafe, NoNAT: true},
+		"250 --fast=force eth0":                {Underlay: eth0, Overlay: overlay, Fast: FastAnyway},
+		// Its value is in the same word: the next one is a device.
+		"250 --fast force": {Underlay: UnderlaySpec{Device: "force", Bits: 16}, Overlay: overlay, Fast: FastIfSafe},
 	} {
 		if got, err := ParseSpec(strings.Fields(line)); err != nil || got != want {
 			t.Errorf("%s is %+v, %v; want %+v", line, got, err, want)
@@ -74,6 +80,14 @@ func TestSpecRefuses(t *testing.T) {
 		"foo":                          `"foo" no network overlay eth0/16 250.0.0.0/8`,
 		"250 eth0/16 vxlan":            `"vxlan" mean: type vxlan`,
 		"250 eth0 ebpf":                `"ebpf" mean: datapath ebpf`,
+		"250 eth0 --fast force":        `"force" mean: --fast=force`,
+		"250 eth0 fast on":             `"on" mean: --fast=on`,
+		"250 eth0 force":               `"force" understood fast`,
+		"250 eth0 fast=force":          `"fast=force" understood`,
+		"250 eth0 --fast=":             `"" on force`,
+		"250 eth0 --fast=true":         `"true" on force`,
+		"250 eth0 --fast=off":          `"off" on force`,
+		"250 eth0 --fast --fast=force": `"--fast=force" twice`,
 		"250 240":                      "250 240 longer",
 		"250.1.0.0/8 eth0":             "250.1.0.0/8 250.0.0.0/8",
 		"250 10.0.0.0/99":              "10.0.0.0/99 99",
@@ -82,6 +96,21 @@ func TestSpecRefuses(t *testing.T) {
 	} {
 		_, err := ParseSpec(strings.Fields(line))
 		checkUsage(t, line, err, words)
+	}
+}
+
+// The options that were given are written as they are read, in one order.
+func TestSpecWords(t *testing.T) {
+	for line, want := range map[string]string{
+		"250 eth0":                              "eth0/16 250.0.0.0/8",
+		"250 eth0 fast":                         "eth0/16 250.0.0.0/8 --fast",
+		"250 eth0 --fast=on":                    "eth0/16 250.0.0.0/8 --fast",
+		"--fast=force no-nat 250 eth0 mtu 1300": "eth0/16 250.0.0.0/8 --mtu 1300 --fast=force --no-nat",
+	} {
+		s, err := ParseSpec(strings.Fields(line))
+		if got := strings.Join(s.Words(), " "); err != nil || got != want {
+			t.Errorf("%s is written as %q, %v; want %q", line, got, err, want)
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ func TestWords(t *testing.T) {
 	for _, test := range []words{
 		{"type", parsed(ParseType), same("ipip", "vxlan"), []string{"", "IPIP", "gre", "ipip ", "vxlan4"}},
 		{"datapath", parsed(ParseDatapath), same("auto", "device", "ebpf"), []string{"", "bpf", "Device"}},
+		{"fast", parsed(ParseFast), same("on", "force"), []string{"", "On", "off", "true", "false", "1", "force "}},
 		{"bridge name", parseBridge, same("fan-250", "b", "fan.1", "123456789012345"),
 			[]string{"", ".", "..", "a b", "a/b", "a:b", "a%d", "a\nb", "a\x00", "1234567890123456", "a\x7f", "fünf"}},
 		{"port", parsePort, map[string]string{"1": "1", "8472": "8472", "65535": "65535"},

@@ -23,11 +23,14 @@ const sample = `# fans of this host
 250.0.0.0/8 eth0/16            # the first fan
 	10.0.0.0/16	240.0.0.0/8	--type vxlan --enable	# since 2016 the underlay comes first
 #241.0.0.0/8 eth1/16
-10.0.0.0/8 172.16.3.5/16 off`
+10.0.0.0/8 172.16.3.5/16 off
+eth1/16 242 --fast=force no-nat
+243 eth1/16 fast no-nat`
 
 func TestParse(t *testing.T) {
 	f := Parse("fan", sample)
-	want := map[int]string{3: "eth0/16 250", 4: "10.0.0.0/16 240 --type vxlan", 6: "172.16.3.5 10.0.0.0/8 --disable"}
+	want := map[int]string{3: "eth0/16 250", 4: "10.0.0.0/16 240 --type vxlan", 6: "172.16.3.5 10.0.0.0/8 --disable",
+		7: "eth1 242 --no-nat --fast=force", 8: "eth1 243 --no-nat --fast"}
 	for _, e := range f.Entries() {
 		if e.Err != nil || want[e.Line] == "" || e.Spec != spec(t, want[e.Line]) {
 			t.Errorf("line %d is %+v, %v; want %s", e.Line, e.Spec, e.Err, want[e.Line])
@@ -53,6 +56,8 @@ func TestWrongLines(t *testing.T) {
 		"eth0/16 250.0.0.0/8 10.0.0.0/8":    "10.0.0.0/8 many",
 		"eth0/16 250.0.0.0/8 bridge":        `"bridge" value`,
 		"eth0/16 250.0.0.0/8 --type gre":    `"gre" vxlan`,
+		"eth0/16 250.0.0.0/8 --fast=yes":    `"yes" on force`,
+		"eth0/16 250.0.0.0/8 --fast on":     `"on" --fast=on`,
 		"eth0/16 250.0.0.0/8 --type=ip\x00": "vxlan",
 		"10.0.0.0/16 250.0.0.0/16":          "10.0.0.0/16 250.0.0.0/16 longer",
 		"eth0/99 250.0.0.0/8":               "99",

@@ -42,6 +42,10 @@ func TestConfig(t *testing.T) {
 		{"list --json", `{"errors":[],"fans":[]}`, ""},
 		{"set eth1/24 240 --type vxlan", written, "eth1/24 240.0.0.0/8 --type vxlan\n"},
 		{"set eth0/16 240", written + "line 1 was: eth1/24 240.0.0.0/8 --type vxlan\n", "eth0/16 240.0.0.0/8\n"},
+		{"set --fast eth0/16 240", written + "line 1 was: eth0/16 240.0.0.0/8\n", "eth0/16 240.0.0.0/8 --fast\n"},
+		{"set eth0/16 240 fast", "FILE stays as it is\n", "eth0/16 240.0.0.0/8 --fast\n"},
+		{"set eth0/16 240 --fast=force", written + "line 1 was: eth0/16 240.0.0.0/8 --fast\n", "eth0/16 240.0.0.0/8 --fast=force\n"},
+		{"list", header + "eth0/16              240.0.0.0/8          --fast=force\n", "eth0/16 240.0.0.0/8 --fast=force\n"},
 	} {
 		code, out, errs := call(step.line)
 		text, _ := os.ReadFile(file)
@@ -56,7 +60,7 @@ func TestConfig(t *testing.T) {
 	before, _ := os.ReadFile(file)
 	for line, words := range map[string]string{
 		"frob": `"frob" list show set delete`, "list x": `"x" see fanctl config list --help`, "show x": `"x"`, "set": "--underlay", "set 250": `"250" underlay`,
-		"set 250 eth0 --type gre": `"gre"`, "set 250 eth0 --mtu 1": `"1" 576`, "set 250 eth0 --frob": "frob", "delete": "--underlay",
+		"set 250 eth0 --type gre": `"gre"`, "set 250 eth0 --mtu 1": `"1" 576`, "set 250 eth0 --frob": "frob", "set 250 eth0 --fast=of": `"of" on force`, "delete": "--underlay",
 		"delete 250 eth0 --mtu 1400": "mtu", "set 250 eth0/16 eth1/16": `"eth1/16" many`,
 	} {
 		code, out, errs := call(line)

@@ -85,12 +85,28 @@ func describe(s host.Status) [][2]string {
 	if f.Auto {
 		start = "with the list of fans (up -a)"
 	}
-	return [][2]string{
+	rows := [][2]string{
 		{"underlay", fmt.Sprintf("%s, this host has %s", f.Mapping.Underlay(), s.Place())},
 		{"overlay", fmt.Sprintf("%s, this host has %s", f.Mapping.Overlay(), f.Slice())},
 		{"bridge", describeBridge(f)},
-		{"type", kind}, {"MTU", mtu}, {"NAT", nat}, {"DHCP", describeDHCP(s)}, {"brought up", start},
+		{"type", kind}, {"MTU", mtu},
 	}
+	if fast := describeFast(f.Fast); fast != "" {
+		rows = append(rows, [2]string{"fast", fast})
+	}
+	return append(rows, [][2]string{{"NAT", nat}, {"DHCP", describeDHCP(s)}, {"brought up", start}}...)
+}
+
+// describeFast says what was asked for; a fan is not fast by default, which needs no
+// words.
+func describeFast(f fan.Fast) string {
+	switch f {
+	case fan.FastIfSafe:
+		return "asked for, unless rules of this host's firewall are in the way"
+	case fan.FastAnyway:
+		return "asked for, in spite of rules of this host's firewall"
+	}
+	return ""
 }
 
 func describeDHCP(s host.Status) string {

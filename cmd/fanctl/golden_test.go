@@ -59,9 +59,9 @@ func statuses(t *testing.T) []host.Status {
 		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "250.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.IPIP,
 			Bridge: "fan-250", MTU: 1480, NAT: true}, Datapath: fan.Device, Tunnel: "ftun-250", On: "eth0", Counters: &counters},
 		{Fan: fan.Fan{Mapping: m("192.168.1.0/24", "240.9.0.0/16"), Host: netip.MustParseAddr("192.168.1.7"), Device: "wlan0", Type: fan.VXLAN,
-			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790}, Datapath: fan.Device, Tunnel: "ftun-240-9", On: "wlan0"},
+			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790, Fast: fan.FastAnyway}, Datapath: fan.Device, Tunnel: "ftun-240-9", On: "wlan0"},
 		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "100.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.VXLAN,
-			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true, DHCP: true, Reserve: 3}, Datapath: fan.Device, Tunnel: "ftun-100", On: "lo", Counters: &tunnel.Counters{}, Server: new(int)},
+			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true, DHCP: true, Reserve: 3, Fast: fan.FastIfSafe}, Datapath: fan.Device, Tunnel: "ftun-100", On: "lo", Counters: &tunnel.Counters{}, Server: new(int)},
 	}
 }
 
@@ -139,6 +139,10 @@ func TestUsage(t *testing.T) {
 		"up -u eth0 -o 250 --mtu x":             `"x" 576`,
 		"up -u eth0 -o 250 --bridge a/b":        `"a/b"`,
 		"up -u eth0 -o 250 --datapath x":        `"x" auto device ebpf`,
+		"up -u eth0 -o 250 --fast=x":            `"x" on force`,
+		"up -u eth0 -o 250 --fast=":             `"" on force`,
+		"up -u eth0 -o 250 --fast=false":        `"false" on force`,
+		"up -u eth0 -o 250 --fast force":        `"force" --fast=force`,
 		"up -u eth0 -o 250 word":                `"word" understood type`,
 		"up 250 eth0 --frob":                    "frob help",
 		"up 250 eth0 --mtu":                     "-mtu help",
@@ -149,6 +153,7 @@ func TestUsage(t *testing.T) {
 		"up -a 250":                             `--all "250"`,
 		"up -a -u eth0":                         "--all --underlay",
 		"up -a --mtu 1300":                      "--all --mtu",
+		"up -a --fast":                          "--all --fast",
 		"down -a 250":                           `--all "250"`,
 		"down -a --file /x":                     "--file up -a list leave",
 		"down -e -o 250":                        "--every --overlay",

@@ -78,6 +78,12 @@ func flags(s host.Status) string {
 	if f.FixedMTU {
 		words = append(words, fmt.Sprintf("mtu=%d", f.MTU))
 	}
+	switch f.Fast {
+	case fan.FastIfSafe:
+		words = append(words, "fast")
+	case fan.FastAnyway:
+		words = append(words, "fast=force")
+	}
 	if !f.NAT {
 		words = append(words, "no-nat")
 	}
@@ -109,7 +115,8 @@ type fanJSON struct {
 	Port     uint16           `json:"port,omitempty"`
 	VNI      uint32           `json:"vni,omitempty"`
 	MTU      int              `json:"mtu"`
-	MTUFixed bool             `json:"mtu_fixed"` // it was given, and does not follow the device's
+	MTUFixed bool             `json:"mtu_fixed"`      // it was given, and does not follow the device's
+	Fast     string           `json:"fast,omitempty"` // "on" or "force", as it was asked for
 	NAT      bool             `json:"nat"`
 	Auto     bool             `json:"auto"`
 	DHCP     *dhcpJSON        `json:"dhcp"` // null without
@@ -137,7 +144,8 @@ func jsonOf(s host.Status) fanJSON {
 		Bridge: f.Bridge, Underlay: f.Mapping.Underlay().String(), Host: f.Host.String(), Device: f.Device,
 		Overlay: f.Mapping.Overlay().String(), Slice: f.Slice().String(), Address: f.BridgePrefix().String(),
 		Type: f.Type.String(), Datapath: s.Datapath.String(), Tunnel: s.Tunnel, Port: f.Port,
-		MTU: int(f.MTU), MTUFixed: f.FixedMTU, NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1), Counters: s.Counters,
+		MTU: int(f.MTU), MTUFixed: f.FixedMTU, Fast: f.Fast.String(), NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1),
+		Counters: s.Counters,
 	}
 	if f.Type == fan.VXLAN {
 		j.VNI = fan.VNI(f.Mapping.Overlay())

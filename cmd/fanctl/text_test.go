@@ -82,6 +82,11 @@ func TestSpecOfUp(t *testing.T) {
 		"250 --type vxlan eth0/24 --mtu=1300 bridge b":  {Type: fan.VXLAN, MTU: 1300, Bridge: "b"},
 		"250 --no-nat eth0/24":                          {NoNAT: true},
 		"--no-nat=false -- 250 eth0/24 --datapath ebpf": {Datapath: fan.EBPF},
+		"--fast -u eth0/24 -o 250":                      {Fast: fan.FastIfSafe},
+		"-u eth0/24 --fast=force -o 250":                {Fast: fan.FastAnyway},
+		"-u eth0/24 -o 250 --fast=on":                   {Fast: fan.FastIfSafe},
+		"250 --fast eth0/24":                            {Fast: fan.FastIfSafe}, // eth0/24 is not its value
+		"250 eth0/24 fast no-nat":                       {Fast: fan.FastIfSafe, NoNAT: true},
 		"-u eth0/24 -o 250.0.0.0/8 --type vxlan --port 4790 --bridge mine --no-nat --mtu 1300": {
 			Type: fan.VXLAN, Port: 4790, Bridge: "mine", NoNAT: true, MTU: 1300},
 		"--overlay 250 --underlay eth0/24 --datapath ebpf": {Datapath: fan.EBPF},

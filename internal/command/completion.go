@@ -72,6 +72,8 @@ func Candidates(takes map[string]Takes, more map[string][]completion.Candidate) 
 			return []completion.Candidate{{Word: fan.IPIP.String(), Help: "routed, 20 bytes a packet"}, {Word: fan.VXLAN.String(), Help: "bridged, 50 bytes a packet"}}
 		case "datapath":
 			return []completion.Candidate{{Word: fan.Auto.String()}, {Word: fan.Device.String()}, {Word: fan.EBPF.String()}}
+		case "fast":
+			return []completion.Candidate{{Word: fan.FastIfSafe.String(), Help: "unless the firewall's rules are in the way"}, {Word: fan.FastAnyway.String(), Help: "in spite of them"}}
 		case "file":
 			return []completion.Candidate{{Path: true}}
 		case "underlay", "overlay":

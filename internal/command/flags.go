@@ -26,6 +26,7 @@ func FanFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "dhcp", Usage: "hand out addresses, MTU and names to containers on the bridge, by dnsmasq"},
 		&cli.StringFlag{Name: "host-reserve", Usage: "give the bridge the first `N` addresses of the slice; DHCP starts behind (default: 1)"},
 		&cli.StringFlag{Name: "datapath", Usage: "how an ipip tunnel receives on this host, `WAY`: auto, device (with the kernel's for fragments) or ebpf", Value: fan.Auto.String()},
+		newAttachedFlag("fast", "take containers' TCP and UDP past this host's network stack and firewall; refused if rules are in the way, unless it is --fast=force", fan.FastIfSafe.String()),
 	}
 }
 

@@ -49,7 +49,7 @@ func Complete(app *cli.App, words []string, source Source) []Candidate {
 		list = source(s.Line)
 	case attached && strings.HasPrefix(name, "-") && !s.onlyWords:
 		o, ok := optionOf(s.flags, name)
-		if !ok || !o.value {
+		if !ok || !o.value && !o.attached {
 			return nil
 		}
 		s.Option = o.names[0]
@@ -161,9 +161,10 @@ func names(commands []*cli.Command) []Candidate {
 
 // option is what completion needs to know of one.
 type option struct {
-	names []string
-	value bool // takes one
-	help  string
+	names    []string
+	value    bool // takes one
+	attached bool // can have one, in the same word only
+	help     string
 }
 
 func optionFrom(f cli.Flag) (option, bool) {
@@ -171,7 +172,8 @@ func optionFrom(f cli.Flag) (option, bool) {
 	if !ok {
 		return option{}, false
 	}
-	return option{names: f.Names(), value: doc.TakesValue(), help: strings.ReplaceAll(doc.GetUsage(), "`", "")}, true
+	can, has := f.(interface{ AttachesValue() bool })
+	return option{names: f.Names(), value: doc.TakesValue(), attached: has && can.AttachesValue(), help: strings.ReplaceAll(doc.GetUsage(), "`", "")}, true
 }
 
 // optionOf returns the option that a word is.

@@ -7,8 +7,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// attached is an option whose value may be left out.
+type attached struct{ cli.BoolFlag }
+
+func (*attached) AttachesValue() bool { return true }
+
 func program() *cli.App {
-	flags := []cli.Flag{&cli.StringFlag{Name: "net", Aliases: []string{"n"}, Usage: "the `NET`"}, &cli.BoolFlag{Name: "dry"}, &cli.StringFlag{Name: "file"},
+	flags := []cli.Flag{&cli.StringFlag{Name: "net", Aliases: []string{"n"}, Usage: "the `NET`"}, &cli.BoolFlag{Name: "dry"}, &cli.StringFlag{Name: "file"}, &attached{cli.BoolFlag{Name: "when"}},
 		&cli.BoolFlag{Name: "old", Hidden: true}}
 	return &cli.App{Name: "demo", Commands: []*cli.Command{
 		{Name: "up", Usage: "bring up", Flags: flags},
@@ -36,11 +41,11 @@ func TestComplete(t *testing.T) {
 		"x|":                   "a:::x b",
 		"se":                   "",
 		"-":                    "--help -h",
-		"up|-":                 "--net -n --dry --file --help",
-		"up|--":                "--net --dry --file --help",
+		"up|-":                 "--net -n --dry --file --when --help",
+		"up|--":                "--net --dry --file --when --help",
 		"up|--d":               "--dry",
 		"up|--dry|--d":         "",
-		"up|-n|1|--":           "--dry --file --help",
+		"up|-n|1|--":           "--dry --file --when --help",
 		"up|-n|":               "a:up:net: b",
 		"up|--net|b":           "b",
 		"up|--net=":            "--net=a:up:net: --net=b",
@@ -48,6 +53,10 @@ func TestComplete(t *testing.T) {
 		"up|--net=x":           "",
 		"up|--dry=":            "",
 		"up|--unknown=":        "",
+		"up|--when=":           "--when=a:up:when: --when=b",
+		"up|--when=b":          "--when=b",
+		"up|--when|":           "a:up:: b", // the next word is no value
+		"up|--when=b|--w":      "",
 		"up|--unknown|w|":      "a:up::w b",
 		"up|":                  "a:up:: b",
 		"up|w|--net=1|b":       "b1",
