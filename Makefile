@@ -14,7 +14,7 @@ LINT_VERSION := v2.15.0
 STATICCHECK_VERSION := v0.8.2
 FUZZTIME ?= 30s
 KERNEL ?=
-BENCH ?= -beds 1 -rounds 3 -seconds 0.3 -state=false
+BENCH ?= -beds 1 -rounds 3 -seconds 0.3 -measure packets,stream,pingpong -containers 0 -state=false
 
 .DEFAULT_GOAL := help
 .PHONY: help build install deb rpm release demo demo-docker test test-unit test-arch test-vm test-vm-arch kernels test-install test-containers bench bench-vm fuzz lint generate check-generated deps deps-demo deps-demo-docker deps-arch deps-vm deps-vm-arch deps-install deps-containers deps-generate clean
@@ -76,9 +76,11 @@ test-containers: deps deps-containers ## fanatic with real Docker 20 and 28, LXD
 bench-vm: deps deps-vm ## the benchmarks there, a nanosecond being an instruction; BENCH: their flags
 	KERNEL='$(or $(KERNEL),6.12)' BENCH='$(BENCH)' $(GO) test -tags vm -count 1 -v -timeout 40m -run TestBench ./tests/vm
 
-bench: deps build ## packets/s, TCP and round trips of every path, as ratios of one run (root)
-	$(GO) build -o bin/fanbench ./tests/bench
-	FANCTL=$(CURDIR)/bin/fanctl bin/fanbench
+bench: deps deps-demo-docker build ## packets/s, TCP, round trips and CPU of every path and of Docker Swarm, as ratios of one run (root); DOC=docs, FLAGS='-beds 1'
+	$(GO) build -o $(BIN)/fanbench ./tests/bench
+	FANCTL=$(abspath $(BIN))/fanctl $(BIN)/fanbench -doc $(or $(DOC),$(DIST)/bench) $(FLAGS)
+	@# With sudo in somebody's clone, what is written is theirs.
+	@[ "$$(id -u)" -ne 0 ] || chown -Rh --reference=Makefile $(BIN) $(if $(DOC),$(DOC)/bench.*,$(DIST)) || true
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	GO='$(GO)' FUZZTIME=$(FUZZTIME) bash tests/fuzz.sh

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
+	"sync"
 )
 
 // path is one way from one end to the other, ready to be measured.
@@ -17,40 +17,74 @@ type path struct {
 }
 
 type bed struct {
-	fanctl     string
-	bridged    string // bridge-nf-call-iptables, where the kernel has it
-	docker     bool   // the hosts have Docker, or are to look so
-	folder     string // of programs for the hosts
+	fanctl  string
+	bridged string // bridge-nf-call-iptables, where the kernel has it
+	docker  bool   // the hosts have Docker, or are to look so
+	folder  string // of programs for the hosts
+
+	mutex      sync.Mutex // what follows is also taken away when the program is interrupted
+	gone       bool       // no more is made
 	namespaces []string
+	daemons    []*dockerd
 	next       int
 }
+
+var errGone = errors.New("the bed is being taken away")
 
 func newBed(fanctl, bridged string, docker bool) (*bed, error) {
 	b := &bed{fanctl: fanctl, bridged: bridged, docker: docker}
 	return b, b.folders()
 }
 
-// remove takes everything away; close only the hosts.
-func (b *bed) remove() {
-	b.close()
-	_ = os.RemoveAll(b.folder)
+// remove takes everything away, and nothing is made any more; close only the hosts.
+func (b *bed) remove() error {
+	b.mutex.Lock()
+	b.gone = true
+	b.mutex.Unlock()
+	return errors.Join(b.close(), os.RemoveAll(b.folder))
 }
 
-func (b *bed) close() {
-	for _, ns := range b.namespaces {
-		_ = exec.Command("ip", "netns", "del", ns).Run()
+func (b *bed) close() error {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	var failed []error
+	for _, d := range b.daemons {
+		failed = append(failed, d.remove())
 	}
-	b.namespaces = nil
+	for _, ns := range b.namespaces {
+		_ = exec.Command("ip", "netns", "del", ns).Run() // one that was not made is fine
+	}
+	b.daemons, b.namespaces = nil, nil
+	return errors.Join(failed...)
 }
 
-func (b *bed) namespace(what string) (string, error) {
+// name returns an unused name for a namespace, which close takes away.
+func (b *bed) name(what string) (string, error) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if b.gone {
+		return "", errGone
+	}
 	b.next++
 	name := fmt.Sprintf("fanbench%d-%d%s", os.Getpid(), b.next, what)
 	b.namespaces = append(b.namespaces, name)
+	return name, nil
+}
+
+func (b *bed) namespace(what string) (string, error) {
+	name, err := b.name(what)
+	if err != nil {
+		return "", err
+	}
 	if err := command("ip", "netns", "add", name); err != nil {
 		return "", err
 	}
 	return name, command("ip", "-n", name, "link", "set", "lo", "up")
+}
+
+// veth joins two namespaces.
+func veth(ns [2]string, device [2]string) error {
+	return command("ip", "link", "add", device[0], "netns", ns[0], "type", "veth", "peer", "name", device[1], "netns", ns[1])
 }
 
 func command(words ...string) error {
@@ -73,46 +107,6 @@ func all(ns string, lines ...string) error {
 		}
 	}
 	return nil
-}
-
-// setup makes one end: the commands for the host and those for the container,
-// with HERE and THERE as the hosts' last octets.
-type setup struct {
-	name      string
-	host      []string
-	container []string
-}
-
-func (b *bed) setups() []setup {
-	slice := "ip addr add 250.0.HERE.1/24 dev br0"
-	inSlice := []string{"ip addr add 250.0.HERE.2/24 dev eth0", "ip link set eth0 up", "ip route add default via 250.0.HERE.1"}
-	withMTU := func(mtu string, lines []string) []string {
-		return append([]string{"ip link set eth0 mtu " + mtu}, lines...)
-	}
-	up := func(how string) []string {
-		return []string{b.fanctlOfHost() + " up -u eth0/16 -o 250.0.0.0/8 " + how, "ip link set c0 master fan-250 up"}
-	}
-	// A host that routes for containers translates what leaves them, so it tracks
-	// connections; a fan's host does, and flannel's.
-	bridge := []string{"iptables -t nat -A POSTROUTING -s 250.0.HERE.0/24 ! -d 250.0.0.0/8 -j MASQUERADE", "iptables -A FORWARD -i br0 -j ACCEPT", "sysctl -qw net.ipv4.ip_forward=1", "ip link add br0 type bridge", "ip link set br0 up", slice, "ip link set c0 master br0 up"}
-	list := []setup{
-		{name: "host"},
-		{"route", append(slices.Clone(bridge), "ip route add 250.0.THERE.0/24 via 10.0.0.THERE"), inSlice},
-		{"flannel", append(slices.Clone(bridge),
-			"ip link add vx0 type vxlan id 1 dev eth0 local 10.0.0.HERE dstport 8472 nolearning",
-			"ip link set vx0 address 06:00:00:00:00:0HERE up",
-			"ip addr add 250.0.HERE.0/32 dev vx0",
-			"ip route add 250.0.THERE.0/24 via 250.0.THERE.0 dev vx0 onlink",
-			"ip neigh add 250.0.THERE.0 lladdr 06:00:00:00:00:0THERE dev vx0 nud permanent",
-			"bridge fdb add 06:00:00:00:00:0THERE dev vx0 dst 10.0.0.THERE",
-			"ip link set br0 mtu 1450"), withMTU("1450", inSlice)},
-		{"ipip-ebpf", up("--type ipip --datapath ebpf"), withMTU("1480", inSlice)},
-		{"vxlan", up("--type vxlan"), withMTU("1450", []string{"ip addr add 250.0.HERE.2/8 dev eth0", "ip link set eth0 up"})},
-	}
-	if hasIPIP() {
-		list = append(list, setup{"ipip-device", up("--type ipip --datapath device"), withMTU("1480", inSlice)})
-	}
-	return list
 }
 
 // fanctlOfHost is the command for fanctl on a host with Docker or without, whatever this
@@ -143,21 +137,13 @@ func (b *bed) folders() (err error) {
 	return os.WriteFile(b.folder+"/without", []byte("mount --bind /dev/null $1 && shift && exec \"$@\"\n"), 0o755)
 }
 
-// hasIPIP tries the device in a namespace of its own.
-func hasIPIP() bool {
-	return exec.Command("unshare", "-n", "ip", "link", "add", "probe0", "type", "ipip", "external").Run() == nil
-}
-
 // build makes two hosts for each path, joined by a veth pair.
-func (b *bed) build(only []string) ([]path, error) {
+func (b *bed) build(setups []setup) ([]path, error) {
 	var paths []path
-	for _, s := range b.setups() {
-		if len(only) > 0 && !slices.Contains(only, s.name) {
-			continue
-		}
+	for _, s := range setups {
 		p, err := b.buildPath(s)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		paths = append(paths, p)
 	}
@@ -166,50 +152,67 @@ func (b *bed) build(only []string) ([]path, error) {
 
 func (b *bed) buildPath(s setup) (path, error) {
 	p := path{name: s.name}
-	var hosts [2]string
-	for i := range hosts {
-		var err error
-		if hosts[i], err = b.namespace("h"); err != nil {
+	hosts, err := b.hosts()
+	switch {
+	case err != nil:
+		return p, err
+	case s.swarm:
+		return p, b.swarm(hosts, &p)
+	case len(s.host) == 0:
+		p.ns, p.addr = hosts, [2]string{"10.0.0.1", "10.0.0.2"}
+		return p, nil
+	}
+	for i, host := range hosts {
+		p.addr[i] = fmt.Sprintf("250.0.%d.2", i+1)
+		if p.ns[i], err = b.buildEnd(s, host, i+1); err != nil {
 			return p, err
+		}
+	}
+	return p, nil
+}
+
+// hosts makes two hosts on an underlay, 10.0.0.1 and 10.0.0.2.
+func (b *bed) hosts() (hosts [2]string, err error) {
+	for i := range hosts {
+		if hosts[i], err = b.namespace("h"); err != nil {
+			return hosts, err
 		}
 		err = inside(hosts[i], func() error {
 			return os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte(b.bridged), 0o644)
 		})
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return p, err
+			return hosts, err
 		}
 	}
-	if err := command("ip", "link", "add", "eth0", "netns", hosts[0], "type", "veth", "peer", "name", "eth0", "netns", hosts[1]); err != nil {
-		return p, err
+	if err := veth(hosts, [2]string{"eth0", "eth0"}); err != nil {
+		return hosts, err
 	}
 	for i, host := range hosts {
-		here, there := fmt.Sprint(i+1), fmt.Sprint(2-i)
-		words := strings.NewReplacer("HERE", here, "THERE", there)
-		if err := all(host, "ip addr add 10.0.0."+here+"/16 dev eth0", "ip link set eth0 up"); err != nil {
-			return p, err
+		if err := all(host, fmt.Sprintf("ip addr add 10.0.0.%d/16 dev eth0", i+1), "ip link set eth0 up"); err != nil {
+			return hosts, err
 		}
-		if len(s.host) == 0 {
-			p.ns[i], p.addr[i] = host, "10.0.0."+here
-			continue
-		}
-		container, err := b.namespace("c")
-		if err != nil {
-			return p, err
-		}
-		if err := command("ip", "link", "add", "eth0", "netns", container, "type", "veth", "peer", "name", "c0", "netns", host); err != nil {
-			return p, err
-		}
-		p.ns[i], p.addr[i] = container, "250.0."+here+".2"
-		for _, line := range s.host {
-			if err := in(host, words.Replace(line)); err != nil {
-				return p, err
-			}
-		}
-		for _, line := range s.container {
-			if err := in(container, words.Replace(line)); err != nil {
-				return p, err
+	}
+	return hosts, nil
+}
+
+// buildEnd makes a container on a host and what leads from it to the other.
+func (b *bed) buildEnd(s setup, host string, here int) (container string, err error) {
+	if container, err = b.namespace("c"); err != nil {
+		return "", err
+	}
+	if err := veth([2]string{container, host}, [2]string{"eth0", "c0"}); err != nil {
+		return "", err
+	}
+	words := strings.NewReplacer("HERE", fmt.Sprint(here), "THERE", fmt.Sprint(3-here))
+	for _, part := range []struct {
+		ns    string
+		lines []string
+	}{{host, s.host}, {container, s.container}, {host, s.last}} {
+		for _, line := range part.lines {
+			if err := in(part.ns, words.Replace(line)); err != nil {
+				return "", err
 			}
 		}
 	}
-	return p, nil
+	return container, nil
 }

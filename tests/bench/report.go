@@ -2,80 +2,86 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"slices"
+	"math"
 )
 
-// goal is a ratio that the project wants to reach.
-type goal struct {
-	measure, path, to string
-	ratio             float64
-}
+// base is the path that others are compared with.
+const base = "route"
 
-func goals() []goal {
-	return []goal{
-		{udpPackets, "ipip-ebpf", "route", 0.9},
-		{udpPackets, "ipip-ebpf", "flannel", 1.2},
-		{udpPackets, "ipip-device", "flannel", 1},
-		{udpPackets, "vxlan", "flannel", 0.95},
-		{tcpRate, "vxlan", "flannel", 0.8},
-		{tcpRate, "ipip-device", "flannel", 0.95},
-		{tcpRate, "ipip-ebpf", "flannel", 0.65},
+// reportTables are what the measures say: ratios first, for they are the result.
+func reportTables(data *results) []table {
+	const quarters = " (median [25% - 75%] of the rounds)"
+	tables := []table{
+		ratioTable("ratios to plain routing, more is better"+quarters, data, rates()),
+		ratioTable("ratios to plain routing, less is better"+quarters, data, costs()),
+		absoluteTable("absolute, more is better"+quarters, data, rates()),
+		absoluteTable("absolute, less is better"+quarters, data, costs()),
+		goalTable(data),
 	}
-}
-
-// report prints each measure with its ratios.
-func report(out io.Writer, data *results) {
-	for _, name := range []string{udpPackets, udpCost, tcpRate, roundTrips, median, worst} {
-		if len(data.Values[name]) == 0 {
-			continue
-		}
-		fmt.Fprintf(out, "\n%-30s %10s %21s %9s %9s %9s\n", name, "median", "least - most", "/route", "/flannel", "/host")
-		for _, p := range data.Paths {
-			values := data.Values[name][p]
-			fmt.Fprintf(out, "  %-28s %10.4g %10.4g -%9.4g", p, mid(values), slices.Min(values), slices.Max(values))
-			for _, to := range []string{"route", "flannel", "host"} {
-				fmt.Fprintf(out, " %9s", ratioText(data.Values[name], p, to))
-			}
-			fmt.Fprintln(out)
+	var full []table
+	for _, t := range tables {
+		if len(t.Rows) > 0 && len(t.Head) > 1 {
+			full = append(full, t)
 		}
 	}
-	fmt.Fprintln(out, "\nratios wanted (median of the rounds' ratios)")
-	for _, g := range goals() {
-		r, ok := ratio(data.Values[g.measure], g.path, g.to)
-		if !ok {
-			continue
-		}
-		verdict := "reached"
-		if r < g.ratio {
-			verdict = "NOT reached"
-		}
-		fmt.Fprintf(out, "  %-22s %-12s / %-8s %5.2f  wanted %.2f  %s\n", g.measure, g.path, g.to, r, g.ratio, verdict)
-	}
+	return full
 }
 
-func ratioText(data map[string][]float64, path, to string) string {
-	r, ok := ratio(data, path, to)
-	if !ok {
+// ratioTable has the paths as rows and measures as columns.
+func ratioTable(title string, data *results, measures []string) table {
+	return pathTable(title, data, measures, func(measure, path string) string {
+		if r, ok := ratio(data.Values[measure], path, base); ok {
+			return ratioCell(r)
+		}
 		return ""
-	}
-	return fmt.Sprintf("%.2f", r)
+	})
 }
 
-// ratio returns the median of the rounds' ratios of two paths.
-func ratio(data map[string][]float64, path, to string) (float64, bool) {
-	a, b := data[path], data[to]
-	if len(a) == 0 || len(a) != len(b) {
-		return 0, false
-	}
-	ratios := make([]float64, len(a))
-	for i := range a {
-		ratios[i] = a[i] / b[i]
-	}
-	return mid(ratios), true
+func absoluteTable(title string, data *results, measures []string) table {
+	return pathTable(title, data, measures, func(measure, path string) string {
+		values := data.Values[measure][path]
+		if len(values) == 0 {
+			return ""
+		}
+		s := spreadOf(values)
+		return fmt.Sprintf("%s [%s - %s]", number(s.median), number(s.low), number(s.high))
+	})
 }
 
-func mid(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+// pathTable leaves out measures of which every cell would be empty.
+func pathTable(title string, data *results, measures []string, cell func(measure, path string) string) table {
+	t := table{Title: title, Head: []string{"path"}}
+	rows := make([][]string, len(data.Paths))
+	for i, path := range data.Paths {
+		rows[i] = []string{path}
+	}
+	for _, measure := range measures {
+		some, column := false, make([]string, len(rows))
+		for i, path := range data.Paths {
+			column[i] = cell(measure, path)
+			some = some || column[i] != ""
+		}
+		if !some {
+			continue
+		}
+		t.Head = append(t.Head, measure)
+		for i := range rows {
+			rows[i] = append(rows[i], column[i])
+		}
+	}
+	t.Rows = rows
+	return t
+}
+
+func ratioCell(s spread) string {
+	return fmt.Sprintf("%.2f [%.2f - %.2f]", s.median, s.low, s.high)
+}
+
+// number writes three digits of a value, or all before the point.
+func number(value float64) string {
+	digits := 0
+	if size := math.Abs(value); size < 100 && size > 0 {
+		digits = min(2-int(math.Floor(math.Log10(size))), 4)
+	}
+	return fmt.Sprintf("%.*f", digits, value)
 }

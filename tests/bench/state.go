@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -22,41 +21,43 @@ import (
 // kept is how many objects of a kind a host's kernel has.
 type kept struct{ sent, devices, routes, neighbours, fdb, entries int }
 
-// stateTable prints what a host keeps when its container has talked to 2, 1,000
+// stateTable tells what a host keeps when its container has talked to 2, 1,000
 // and 65,534 hosts. The underlay's own neighbours are left out: any network of
 // hosts has them.
-func (b *bed) stateTable(out io.Writer) error {
-	fmt.Fprintln(out, "\nwhat the host keeps after a packet from its container to one of each of N hosts")
-	fmt.Fprintf(out, "  %-12s %8s %8s %8s %8s %10s %6s %12s\n", "", "N", "sent", "devices", "routes", "neighbours", "fdb", "map entries")
-	kinds := []string{"ipip --datapath ebpf", "vxlan"}
-	if hasIPIP() {
-		kinds = append(kinds, "ipip --datapath device")
-	}
-	for _, kind := range kinds {
+func (b *bed) stateTable() (table, error) {
+	t := table{Title: "what the host keeps after a packet from its container to one of each of N hosts",
+		Head: []string{"", "N", "sent", "devices", "routes", "neighbours", "fdb", "map entries"}}
+	for _, k := range b.kinds() {
 		host, err := b.loneHost()
 		if err != nil {
-			return err
+			return t, err
 		}
-		if err := in(host, b.fanctl+" up -u eth0/16 -o 250 --type "+kind); err != nil {
-			return err
+		if err := in(host, b.fanctl+" up"+k.words); err != nil {
+			return t, err
 		}
 		container, err := b.talker(host)
 		if err != nil {
-			return err
+			return t, err
+		}
+		if err := in(host, b.fanctl+k.up()); err != nil {
+			return t, err
 		}
 		for _, n := range []int{2, 1000, 65534} {
-			if err := talkTo(container, kind, host, n); err != nil {
-				return err
+			if err := talkTo(container, k.name, host, n); err != nil {
+				return t, err
 			}
-			k, err := b.count(host)
+			c, err := b.count(host)
 			if err != nil {
-				return err
+				return t, err
 			}
-			name := strings.TrimPrefix(strings.ReplaceAll(kind, " --datapath ", "-"), " ")
-			fmt.Fprintf(out, "  %-12s %8d %8d %8d %8d %10d %6d %12d\n", name, n, k.sent, k.devices, k.routes, k.neighbours, k.fdb, k.entries)
+			row := []string{k.name}
+			for _, value := range []int{n, c.sent, c.devices, c.routes, c.neighbours, c.fdb, c.entries} {
+				row = append(row, fmt.Sprint(value))
+			}
+			t.add(row...)
 		}
 	}
-	return nil
+	return t, nil
 }
 
 // talker makes a container whose frames all go to the bridge's own address, or to
@@ -66,7 +67,7 @@ func (b *bed) talker(host string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := command("ip", "link", "add", "eth0", "netns", container, "type", "veth", "peer", "name", "c0", "netns", host); err != nil {
+	if err := veth([2]string{container, host}, [2]string{"eth0", "c0"}); err != nil {
 		return "", err
 	}
 	if err := in(host, "ip link set c0 master fan-250 up"); err != nil {
