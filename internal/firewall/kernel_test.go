@@ -215,6 +215,23 @@ func TestTidyLeavesWhatIsUsed(t *testing.T) {
 // TestLegacy does the same over the older kernel interface, whose tables stay
 // once they were used.
 func TestLegacy(t *testing.T) {
+	withLegacy(t)
+	inNamespace(t, func() {
+		output(t, "sh", "-c", "iptables -nL && iptables -t nat -nL && iptables -t raw -nL")
+		clean := output(t, "iptables-save")
+		p, made := Plan(everyRule(), look(t), none)
+		apply(t, p)
+		if again, _ := Plan(everyRule(), look(t), none); len(again) != 0 {
+			t.Fatalf("there is still to do: %s\n%s", again, output(t, "iptables-save"))
+		}
+		apply(t, PlanAway(func(Rule) bool { return true }, everyRule().Jumps, true, made, look(t)))
+		equal(t, "after PlanAway", output(t, "iptables-save"), clean)
+	})
+}
+
+// withLegacy makes "iptables" the older one.
+func withLegacy(t *testing.T) {
+	t.Helper()
 	bin := t.TempDir()
 	for _, tool := range []string{"iptables", "iptables-save", "iptables-restore"} {
 		path, err := exec.LookPath(strings.Replace(tool, "iptables", "iptables-legacy", 1))
@@ -229,17 +246,6 @@ func TestLegacy(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	inNamespace(t, func() {
-		output(t, "sh", "-c", "iptables -nL && iptables -t nat -nL && iptables -t raw -nL")
-		clean := output(t, "iptables-save")
-		p, made := Plan(everyRule(), look(t), none)
-		apply(t, p)
-		if again, _ := Plan(everyRule(), look(t), none); len(again) != 0 {
-			t.Fatalf("there is still to do: %s\n%s", again, output(t, "iptables-save"))
-		}
-		apply(t, PlanAway(func(Rule) bool { return true }, everyRule().Jumps, true, made, look(t)))
-		equal(t, "after PlanAway", output(t, "iptables-save"), clean)
-	})
 }
 
 func TestMissing(t *testing.T) {

@@ -35,6 +35,9 @@ type nftChain struct {
 	family      byte
 	table, name string
 	base        bool // the kernel calls it; others are only jumped to
+	hook        uint32
+	priority    int32
+	devices     []string // of hooks that are devices'; a + at the end is any end
 	policy      uint32
 	use         uint32 // rules in it and jumps to it
 }
@@ -151,10 +154,14 @@ func dumpNative(family byte) ([]nftTable, []nftChain, error) {
 		return nil, nil, err
 	}
 	for _, o := range found {
-		_, base := o.attrs[unix.NFTA_CHAIN_HOOK]
-		chains = append(chains, nftChain{
+		hook, base := o.attrs[unix.NFTA_CHAIN_HOOK]
+		c := nftChain{
 			family: o.family, table: text(o.attrs[unix.NFTA_CHAIN_TABLE]), name: text(o.attrs[unix.NFTA_CHAIN_NAME]),
-			base: base, policy: number(o.attrs[unix.NFTA_CHAIN_POLICY]), use: number(o.attrs[unix.NFTA_CHAIN_USE])})
+			base: base, policy: number(o.attrs[unix.NFTA_CHAIN_POLICY]), use: number(o.attrs[unix.NFTA_CHAIN_USE])}
+		if err := c.readHook(hook); err != nil {
+			return nil, nil, fmt.Errorf("list nftables: %w", err)
+		}
+		chains = append(chains, c)
 	}
 	return tables, chains, nil
 }
