@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -30,17 +31,20 @@ type Counters struct {
 	Fragments uint64 `json:"fragments"` // outer fragments, which eBPF alone can't put together, whichever fan of the host they are for
 	NoRoute   uint64 `json:"no_route"`  // dropped: no route to the host
 	Kept      uint64 `json:"kept"`      // did not leave: broadcast, multicast, not IPv4, not of the overlay
+	TxFast    uint64 `json:"tx_fast"`   // of those sent, the ones that went past the host's network stack
+	RxFast    uint64 `json:"rx_fast"`   // of those taken, the ones that went past it
 }
 
 // ReadCounters returns the counters of the fan with that bridge and tunnel. The
 // error is ErrNoCounters if none of its programs is attached. ECN has also what a tunnel
 // device of the kernel's dropped; the ipip device, for any of the fans that share it.
 func ReadCounters(bridge, tunnel string, s kernel.State) (Counters, error) {
-	m := countersOf(bridge, s)
+	maps := mapsOf(bridge, s, []string{bpf.CountersMap})
+	defer maps.Close()
+	m := maps[bpf.CountersMap]
 	if m == nil {
 		return Counters{}, ErrNoCounters
 	}
-	defer m.Close()
 	var cpus []bpf.Counters
 	if err := m.Lookup(uint32(0), &cpus); err != nil {
 		return Counters{}, fmt.Errorf("read counters of %s: %w", bridge, err)
@@ -71,31 +75,36 @@ func (c *Counters) add(o bpf.Counters) {
 	c.Fragments += o.Fragments
 	c.NoRoute += o.NoRoute
 	c.Kept += o.Kept
+	c.TxFast += o.TxFast
+	c.RxFast += o.RxFast
 }
 
-// countersOf returns the map that the owner's attached programs count in, or
-// nil.
-func countersOf(owner string, s kernel.State) *ebpf.Map {
+// mapsOf returns the maps of those names that the owner's attached programs have, as
+// far as there are any.
+func mapsOf(owner string, s kernel.State, names []string) bpf.Maps {
+	found := bpf.Maps{}
+	seen := map[int]bool{}
 	for _, f := range s.Filters {
-		if _, ours := ownedBy(owner, f); !ours {
-			continue
+		if len(found) == len(names) {
+			break
 		}
-		if m := countersOfProgram(ebpf.ProgramID(f.Program)); m != nil {
-			return m
+		if _, ours := ownedBy(owner, f); ours && !seen[f.Program] {
+			seen[f.Program] = true
+			addMapsOf(ebpf.ProgramID(f.Program), names, found)
 		}
 	}
-	return nil
+	return found
 }
 
-func countersOfProgram(id ebpf.ProgramID) *ebpf.Map {
+func addMapsOf(id ebpf.ProgramID, names []string, found bpf.Maps) {
 	program, err := ebpf.NewProgramFromID(id)
 	if err != nil {
-		return nil
+		return
 	}
 	defer program.Close()
 	info, err := program.Info()
 	if err != nil {
-		return nil
+		return
 	}
 	maps, _ := info.MapIDs()
 	for _, id := range maps {
@@ -103,10 +112,11 @@ func countersOfProgram(id ebpf.ProgramID) *ebpf.Map {
 		if err != nil {
 			continue
 		}
-		if about, err := m.Info(); err == nil && about.Name == bpf.CountersMap {
-			return m
+		about, err := m.Info()
+		if err != nil || !slices.Contains(names, about.Name) || found[about.Name] != nil {
+			m.Close()
+			continue
 		}
-		m.Close()
+		found[about.Name] = m
 	}
-	return nil
 }

@@ -118,50 +118,84 @@ func detachStep(h *netlink.Handle, a attachment, f kernel.Filter) plan.Step {
 }
 
 // loader loads a fan's programs when the first step needs one: their constants
-// name devices that earlier steps make.
+// name devices that earlier steps make. One that is attached somewhere with the same
+// constants is taken as it is.
 type loader struct {
-	config   func() (bpf.Config, error)
-	names    []string
-	owner    string
-	counters func() *ebpf.Map // of the programs that are replaced, or nil
+	config func() (bpf.Config, error)
+	names  []string
+	owner  string
+	maps   func() bpf.Maps // of the programs that are replaced, or nil
+	state  kernel.State    // with the programs that are attached
 
-	loaded      *bpf.Programs
+	ready       bool
+	constants   bpf.Config
 	fingerprint map[string]string
+	loaded      *bpf.Programs
 }
 
 func (l *loader) program(name string) (*ebpf.Program, string, error) {
+	if err := l.prepare(); err != nil {
+		return nil, "", err
+	}
+	fingerprint := l.fingerprint[name]
 	if l.loaded == nil {
+		if program := l.attached(name); program != nil {
+			return program, fingerprint, nil
+		}
 		if err := l.load(); err != nil {
 			return nil, "", err
 		}
 	}
-	return l.loaded.ByName[name], l.fingerprint[name], nil
+	return l.loaded.ByName[name], fingerprint, nil
 }
 
-// shared returns the map that this loader's programs count in, loaded or attached
-// before.
-func (l *loader) shared() *ebpf.Map {
-	if l.loaded != nil {
-		return l.loaded.Counters
+// prepare works out what is to be loaded.
+func (l *loader) prepare() (err error) {
+	if l.ready {
+		return nil
 	}
-	return l.counters()
-}
-
-func (l *loader) load() error {
-	config, err := l.config()
-	if err != nil {
+	if l.constants, err = l.config(); err != nil {
 		return err
 	}
-	var old *ebpf.Map
-	if l.counters != nil {
-		old = l.counters()
-	}
-	known := map[string]string{}
 	l.fingerprint = map[string]string{}
 	for _, name := range l.names {
-		l.fingerprint[name] = bpf.Fingerprint(name, config)
+		l.fingerprint[name] = bpf.Fingerprint(name, l.constants)
+	}
+	l.ready = true
+	return nil
+}
+
+// attached returns the program as it is attached somewhere, or nil.
+func (l *loader) attached(name string) *ebpf.Program {
+	for _, f := range l.state.Filters {
+		if !isNamed(f, l.owner, name, l.fingerprint[name]) {
+			continue
+		}
+		if program, err := ebpf.NewProgramFromID(ebpf.ProgramID(f.Program)); err == nil {
+			return program
+		}
+	}
+	return nil
+}
+
+// shared returns the maps that this loader's programs share, loaded or attached
+// before.
+func (l *loader) shared() bpf.Maps {
+	if l.loaded != nil {
+		return l.loaded.Shared
+	}
+	return l.maps()
+}
+
+func (l *loader) load() (err error) {
+	var old bpf.Maps
+	if l.maps != nil {
+		old = l.maps()
+	}
+	known := map[string]string{}
+	for _, name := range l.names {
 		known[name] = programName(l.owner, name, l.fingerprint[name])
 	}
-	l.loaded, err = bpf.Load(config, old, known)
+	l.loaded, err = bpf.Load(l.constants, old, known)
 	return err
 }

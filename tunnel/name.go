@@ -35,7 +35,7 @@ func codes() map[string]string {
 	return map[string]string{
 		bpf.IPIPSend: "ds", bpf.IPIPPieces: "dp", bpf.IPIPReceive: "dr", bpf.IPIPWhole: "dw",
 		bpf.IPIPDeliver: "dd", bpf.IPIPClose: "dc", bpf.Guard: "ig",
-		bpf.VXLANSend: "vs", bpf.VXLANReceive: "vr",
+		bpf.IPIPPort: "dq", bpf.VXLANSend: "vs", bpf.VXLANReceive: "vr", bpf.VXLANPort: "vq", bpf.VXLANDirect: "vd", bpf.VXLANDeliver: "vb",
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -133,11 +132,12 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	var p plan.Plan
 	config, complete := w.config(s)
 	l := &loader{
-		config:   func() (bpf.Config, error) { return configNow(h, w) },
-		owner:    w.Fan.Bridge,
-		counters: func() *ebpf.Map { return countersOf(w.Fan.Bridge, s) },
+		config: func() (bpf.Config, error) { return configNow(h, w) },
+		owner:  w.Fan.Bridge,
+		maps:   func() bpf.Maps { return mapsOf(w.Fan.Bridge, s, bpf.SharedMaps()) },
+		state:  s,
 	}
-	otherLink := &loader{owner: w.Fan.Bridge, counters: l.shared}
+	otherLink := &loader{owner: w.Fan.Bridge, maps: l.shared, state: s}
 	if w.catches() {
 		p = append(p, planGuard(h, fan.SharedTunnel, s)...)
 	}
@@ -220,6 +220,7 @@ func planObsolete(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 		return append(plan.Plan{deleteLinkStep(h, fan.SharedTunnel)}, planObsolete(h, w, s)...)
 	}
 	var p plan.Plan
+	var ports []int
 	belongs := w.attachments(s)
 	for _, f := range s.Filters {
 		program, ours := ownedBy(w.Fan.Bridge, f)
@@ -227,9 +228,12 @@ func planObsolete(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 		a := attachment{device: link.Name, egress: f.Egress, program: program}
 		if ours && there && !slices.ContainsFunc(belongs, a.same) {
 			p = append(p, detachStep(h, a, f))
+			if isPortProgram(program) {
+				ports = append(ports, f.Link)
+			}
 		}
 	}
-	return p
+	return append(p, planForget(w.Fan.Bridge, ports, s)...)
 }
 
 // configNow returns the constants with the devices' indices as they are when

@@ -38,6 +38,11 @@ type Want struct {
 	// Room says that the kernel has what an ipip fan's room is made of
 	// (kernel.HasVXLAN).
 	Room bool
+	// Fast says that containers' packets go past the host's network stack.
+	Fast bool
+	// InnerEthernet says that the kernel can mark a super-packet in a frame
+	// (kernel.MarksFrames).
+	InnerEthernet bool
 }
 
 // Name returns the name of the fan tunnel.
@@ -122,7 +127,7 @@ func (w Want) receivers(s kernel.State) []string {
 	for _, f := range s.Filters {
 		program, ours := ownedBy(w.Fan.Bridge, f)
 		l, ok := s.LinkAt(f.Link)
-		former := ours && ok && program == bpf.IPIPReceive && l.Name != fan.SharedTunnel // where earlier versions had one
+		former := ours && ok && (program == bpf.IPIPReceive || program == bpf.VXLANDirect) && l.Name != fan.SharedTunnel // where earlier versions had one
 		if former && !slices.Contains(devices, l.Name) {
 			devices = append(devices, l.Name)
 		}
@@ -133,10 +138,10 @@ func (w Want) receivers(s kernel.State) []string {
 // attachments returns where the fan's programs belong.
 func (w Want) attachments(s kernel.State) []attachment {
 	if !w.ipip() {
-		return []attachment{
+		return append([]attachment{
 			{device: w.Name(), egress: true, program: bpf.VXLANSend},
 			{device: w.Name(), program: bpf.VXLANReceive},
-		}
+		}, w.fastAttachments(s)...)
 	}
 	list := []attachment{
 		{device: w.Name(), egress: true, program: bpf.IPIPSend, hot: true},
@@ -153,22 +158,29 @@ func (w Want) attachments(s kernel.State) []attachment {
 	if w.Room {
 		list = append(list, attachment{device: w.Fan.Room(), program: bpf.IPIPClose})
 	}
-	return list
+	return append(list, w.fastAttachments(s)...)
 }
 
 // config returns the constants of the fan's programs as far as the kernel has
 // the devices that they name.
 func (w Want) config(s kernel.State) (c bpf.Config, complete bool) {
 	tunnel, haveTunnel := s.Link(w.Name())
-	if w.Fan.Type == fan.VXLAN {
-		bridge, haveBridge := s.Link(w.Fan.Bridge)
-		return bpf.NewConfig(w.Fan, bpf.Devices{Bridge: bridge.Index}), haveTunnel && haveBridge
-	}
+	bridge, haveBridge := s.Link(w.Fan.Bridge)
 	underlay, haveUnderlay := s.Link(waysOr(w.Ways, w.Fan)[0])
+	d := bpf.Devices{Fast: w.Fast, InnerEthernet: w.InnerEthernet}
+	if w.Fast || !w.ipip() {
+		d.Bridge = bridge.Index
+	}
+	if w.Fast || w.ipip() {
+		d.Tunnel, d.Underlay, d.LinkHeader = tunnel.Index, underlay.Index, linkHeader(underlay)
+	}
+	if !w.ipip() {
+		return bpf.NewConfig(w.Fan, d), haveTunnel && haveBridge && (haveUnderlay || !w.Fast)
+	}
 	inlet, haveInlet := s.Link(w.Fan.Inlet())
-	return bpf.NewConfig(w.Fan, bpf.Devices{Tunnel: tunnel.Index, TunnelMAC: w.Fan.TunnelMAC(), Inlet: inlet.Index,
-		Underlay: underlay.Index, LinkHeader: linkHeader(underlay), PlainSums: w.PlainSums,
-		Catches: w.catches(), OuterFirst: w.OuterFirst}), haveTunnel && haveInlet && haveUnderlay
+	d.TunnelMAC, d.Inlet = w.Fan.TunnelMAC(), inlet.Index
+	d.PlainSums, d.Catches, d.OuterFirst = w.PlainSums, w.catches(), w.OuterFirst
+	return bpf.NewConfig(w.Fan, d), haveTunnel && haveInlet && haveUnderlay && (haveBridge || !w.Fast)
 }
 
 // linkHeader is how many bytes are before the IP header of a device's packets.

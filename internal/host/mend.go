@@ -77,7 +77,7 @@ func (h *Host) mend(f fan.Fan, now seen, dryRun bool) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result, err := h.planUp(spec, now)
+	result, err := h.planUp(spec, now, false)
 	if err != nil {
 		return Result{}, err
 	}

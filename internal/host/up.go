@@ -23,6 +23,8 @@ type Result struct {
 	Plan     plan.Plan    // empty if the host was as it should be
 	Was      *fan.Fan     // what was up before, if anything
 	Notes    []string     // what somebody should know although it is no error
+	// SlowBecause says what keeps a fast fan from being so.
+	SlowBecause []string
 }
 
 // Up brings a fan up; what is up already stays as it is. With dryRun it only
@@ -34,7 +36,7 @@ func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 		if err != nil {
 			return err
 		}
-		if result, err = h.planUp(r, now); err != nil {
+		if result, err = h.planUp(r, now, true); err != nil {
 			return err
 		}
 		result.Notes = append(result.Notes, besideIPIP(result, now.State)...)
@@ -66,8 +68,9 @@ func (h *Host) look(dryRun bool) (seen, error) {
 	return now, err
 }
 
-// planUp plans a fan but for its DHCP.
-func (h *Host) planUp(r fan.Spec, now seen) (Result, error) {
+// planUp plans a fan but for its DHCP. asked says that somebody wants it so, and not only
+// put right.
+func (h *Host) planUp(r fan.Spec, now seen, asked bool) (Result, error) {
 	s := now.State
 	f, err := resolve(r, s)
 	if err != nil {
@@ -99,7 +102,11 @@ func (h *Host) planUp(r fan.Spec, now seen) (Result, error) {
 	if note != "" {
 		result.Notes = append(result.Notes, note)
 	}
-	t := tunnel.Want{Fan: f, Datapath: result.Datapath, Ways: devices, PlainSums: kernel.SumsPlainly(devices[0]),
+	fast, err := decideFast(&result, asked, func() []string { return slowReasons(f, s) })
+	if err != nil {
+		return Result{}, err
+	}
+	t := tunnel.Want{Fast: fast, InnerEthernet: kernel.MarksFrames(kernel.Release()), Fan: f, Datapath: result.Datapath, Ways: devices, PlainSums: kernel.SumsPlainly(devices[0]),
 		OuterFirst: kernel.OuterFirst(kernel.Release()), Room: kernel.HasVXLAN()}
 	b := bridge.Want{Fan: f, Tunnel: t.Name(), Ways: devices, WaysOut: waysOut(f, s), Docker: hasDocker(tables, program.Installed)}
 	if result.Plan, err = bridge.Plan(h.handle, b, s, tables); err != nil {

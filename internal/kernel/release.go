@@ -30,3 +30,7 @@ func Older(release string, major, minor int) bool {
 // could tell, so it goes by the release. A kernel that has got the change earlier is
 // no worse off: the program that goes by this looks for the inner header first.
 func OuterFirst(release string) bool { return Older(release, 5, 14) }
+
+// MarksFrames says whether a program can mark a super-packet as one in a frame in a tunnel
+// (BPF_F_ADJ_ROOM_ENCAP_L2_ETH, d01b59c9ae94).
+func MarksFrames(release string) bool { return !Older(release, 5, 13) }

@@ -40,6 +40,12 @@ type Link struct {
 	// Closed says that a bridge port neither learns nor floods. It is looked up
 	// only for the inlets of fan tunnels.
 	Closed bool
+	// PeerElsewhere says that the other end of a veth pair is in another network namespace.
+	PeerElsewhere bool
+	// Filtering says that a bridge keeps VLANs apart.
+	Filtering bool
+	// XDP says that a program of XDP is on the device.
+	XDP bool
 }
 
 // Filter is one eBPF filter at a device's way in or out.
@@ -81,6 +87,7 @@ type State struct {
 	Routes    []Route // of all tables but local
 	Rules     []Rule  // which tables lead which packets, in their order
 	Clsact    []int   // indices of the links that have a clsact qdisc
+	Shaped    []int   // indices of the links where a qdisc lets packets out that is not none
 	Filters   []Filter
 	TCX       bool // the kernel can attach programs by tcx, and we may see them
 }
@@ -146,6 +153,9 @@ func linkFrom(l netlink.Link) Link {
 		Loopback: a.Flags&net.FlagLoopback != 0,
 		NoARP:    a.RawFlags&unix.IFF_NOARP != 0,
 		Ethernet: a.EncapType == "ether",
+
+		PeerElsewhere: a.NetNsID >= 0 && l.Type() == "veth",
+		XDP:           a.Xdp != nil && a.Xdp.Attached,
 	}
 	copy(link.MAC[:], a.HardwareAddr)
 	if a.Statistics != nil {
@@ -156,6 +166,8 @@ func linkFrom(l netlink.Link) Link {
 		link.External, link.Port = t.FlowBased, uint16(t.Port)
 	case *netlink.Iptun:
 		link.External = t.FlowBased
+	case *netlink.Bridge:
+		link.Filtering = t.VlanFiltering != nil && *t.VlanFiltering
 	}
 	return link
 }
@@ -217,6 +229,9 @@ func (s *State) lookFilters(h *netlink.Handle) error {
 		return fmt.Errorf("list qdiscs: %w", err)
 	}
 	for _, q := range qdiscs {
+		if q.Attrs().Parent == netlink.HANDLE_ROOT && q.Type() != "noqueue" {
+			s.Shaped = append(s.Shaped, q.Attrs().LinkIndex)
+		}
 		if q.Type() != "clsact" {
 			continue
 		}
@@ -288,6 +303,7 @@ func (s State) Without(links ...int) State {
 	s.Addresses = without(s.Addresses, func(a Address) bool { return gone(a.Link) })
 	s.Routes = without(s.Routes, func(r Route) bool { return gone(r.Link) })
 	s.Clsact = without(s.Clsact, gone)
+	s.Shaped = without(s.Shaped, gone)
 	s.Filters = without(s.Filters, func(f Filter) bool { return gone(f.Link) })
 	return s
 }

@@ -20,6 +20,7 @@ type Counters = ipipFanCounters
 // Names of the programs and of their map, as the C has them.
 const (
 	IPIPSend     = "ipip_send"
+	IPIPPort     = "ipip_port"
 	IPIPPieces   = "ipip_pieces"
 	IPIPReceive  = "ipip_receive"
 	IPIPWhole    = "ipip_whole"
@@ -28,10 +29,21 @@ const (
 	Guard        = "guard"
 	VXLANSend    = "vxlan_send"
 	VXLANReceive = "vxlan_receive"
+	VXLANPort    = "vxlan_port"
+	VXLANDirect  = "vxlan_direct"
+	VXLANDeliver = "vxlan_deliver"
 
 	CountersMap = "counters"
-	constants   = "config"
+	// PortsMap has the bridge ports of containers, by hardware address.
+	PortsMap  = "ports"
+	constants = "config"
 )
+
+// SharedMaps are what the programs of a fan must have in common, whenever each was loaded.
+func SharedMaps() []string { return append([]string{CountersMap}, fastMaps()...) }
+
+// fastMaps are those of the fast path; without it they have room for nothing.
+func fastMaps() []string { return []string{"flows", PortsMap, "remotes", "locals"} }
 
 // object is one compiled C file.
 type object struct {
@@ -43,40 +55,43 @@ type object struct {
 
 func objects() []object {
 	return []object{
-		{ObjectIPIP, loadIpip, _IpipBytes, []string{IPIPSend, IPIPPieces, IPIPReceive, IPIPWhole, IPIPDeliver, IPIPClose, Guard}},
-		{ObjectVXLAN, loadVxlan, _VxlanBytes, []string{VXLANSend, VXLANReceive}},
+		{ObjectIPIP, loadIpip, _IpipBytes, []string{IPIPSend, IPIPPieces, IPIPReceive, IPIPWhole, IPIPDeliver, IPIPClose, IPIPPort, Guard}},
+		{ObjectVXLAN, loadVxlan, _VxlanBytes, []string{VXLANSend, VXLANReceive, VXLANPort, VXLANDirect, VXLANDeliver}},
 	}
 }
 
-// Programs is a fan's loaded programs by name, and the map that they count in.
-type Programs struct {
-	ByName   map[string]*ebpf.Program
-	Counters *ebpf.Map
+// Maps is a fan's maps by name.
+type Maps map[string]*ebpf.Map
+
+// Close lets go of the maps.
+func (m Maps) Close() {
+	for _, one := range m {
+		one.Close()
+	}
 }
 
-// Close lets go of the programs and the map; those that are attached stay.
+// Programs is a fan's loaded programs by name, and the maps that they share.
+type Programs struct {
+	ByName map[string]*ebpf.Program
+	Shared Maps
+}
+
+// Close lets go of the programs and the maps; those that are attached stay.
 func (p *Programs) Close() {
 	for _, program := range p.ByName {
 		program.Close()
 	}
-	p.Counters.Close()
+	p.Shared.Close()
 }
 
 // Load loads programs with the constants; names gives the name under which the
 // kernel is to know each, of at most 14 letters, digits, points and underscores.
-// They count in old if it is not nil, so that replacing the programs of a fan
-// keeps its counters.
-func Load(config Config, old *ebpf.Map, names map[string]string) (*Programs, error) {
-	loaded := &Programs{ByName: map[string]*ebpf.Program{}}
-	if old != nil {
-		clone, err := old.Clone()
-		if err != nil {
-			return nil, fmt.Errorf("take over counters: %w", err)
-		}
-		loaded.Counters = clone
-	}
+// They share the old maps as far as those are of the kind that they need, so that
+// replacing the programs of a fan keeps its counters.
+func Load(config Config, old Maps, names map[string]string) (*Programs, error) {
+	loaded := &Programs{ByName: map[string]*ebpf.Program{}, Shared: Maps{}}
 	for _, o := range objects() {
-		if err := loaded.add(o.load, config, names); err != nil {
+		if err := loaded.add(o.load, config, old, names); err != nil {
 			loaded.Close()
 			return nil, err
 		}
@@ -84,7 +99,7 @@ func Load(config Config, old *ebpf.Map, names map[string]string) (*Programs, err
 	return loaded, nil
 }
 
-func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config, names map[string]string) error {
+func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config, old Maps, names map[string]string) error {
 	spec, err := load()
 	if err != nil {
 		return fmt.Errorf("read eBPF object: %w", err)
@@ -103,9 +118,16 @@ func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config,
 	if err := spec.Variables[constants].Set(config); err != nil {
 		return fmt.Errorf("set eBPF constants: %w", err)
 	}
+	for _, name := range fastMaps() {
+		if m, ok := spec.Maps[name]; ok && config.Fast == 0 {
+			m.MaxEntries = 1
+		}
+	}
 	options := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{}}
-	if p.Counters != nil {
-		options.MapReplacements[CountersMap] = p.Counters
+	for name, m := range old {
+		if of, ok := spec.Maps[name]; ok && of.Compatible(m) == nil {
+			options.MapReplacements[name] = m
+		}
 	}
 	var collection *ebpf.Collection
 	err = WithoutMemlock(func() error {
@@ -119,8 +141,10 @@ func (p *Programs) add(load func() (*ebpf.CollectionSpec, error), config Config,
 	for name := range wanted {
 		p.ByName[name] = collection.DetachProgram(name)
 	}
-	if p.Counters == nil {
-		p.Counters = collection.DetachMap(CountersMap)
+	for _, name := range SharedMaps() {
+		if m := collection.DetachMap(name); m != nil {
+			p.Shared[name] = m
+		}
 	}
 	return nil
 }

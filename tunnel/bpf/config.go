@@ -14,7 +14,7 @@ type Config = ipipFanConfig
 // Devices is what the programs know of the host's devices; each program uses what
 // it needs.
 type Devices struct {
-	Bridge     int     // index of the fan bridge; only vxlan needs it, the rest only ipip
+	Bridge     int     // index of the fan bridge
 	Tunnel     int     // index of the fan tunnel
 	TunnelMAC  [6]byte // its hardware address
 	Inlet      int     // index of its other end, the port of the bridge
@@ -23,6 +23,11 @@ type Devices struct {
 	PlainSums  bool    // it sums up packets from any byte on
 	Catches    bool    // the kernel's ipip device gets what the programs can't read
 	OuterFirst bool    // what that has received begins with the outer headers
+
+	// Fast says that containers' packets go past the host's network stack.
+	Fast bool
+	// InnerEthernet says that the kernel can mark a super-packet in a frame (Linux 5.13).
+	InnerEthernet bool
 }
 
 // NewConfig returns the constants of a fan's programs.
@@ -45,6 +50,8 @@ func NewConfig(f fan.Fan, d Devices) Config {
 		PlainSums:  flag(d.PlainSums),
 		Catches:    flag(d.Catches),
 		OuterFirst: flag(d.OuterFirst),
+
+		Fast: flag(d.Fast), BridgeMac: f.BridgeMAC(), InnerEthernet: flag(d.InnerEthernet), Port: uint32(f.Port),
 	}
 }
 
@@ -65,5 +72,6 @@ func mask(bits int) uint32 { return ^uint32(0) << (32 - bits) }
 // numbers returns the constants as fixed-size values, in their order.
 func numbers(c Config) []any {
 	return []any{c.Underlay, c.UnderlayMask, c.Overlay, c.OverlayMask, c.Slice, c.SliceMask, c.Host, c.Shift,
-		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.Device, c.TunnelMac, c.LinkHeader, c.PlainSums, c.Catches, c.OuterFirst}
+		c.Vni, c.Mtu, c.Bridge, c.Tunnel, c.Inlet, c.Device, c.TunnelMac, c.LinkHeader, c.PlainSums, c.Catches, c.OuterFirst,
+		c.Fast, c.BridgeMac, c.InnerEthernet, c.Port}
 }

@@ -61,8 +61,7 @@ struct fan_config {
 	__u32 shift;       /* 32 - length of a slice's prefix */
 	__u32 vni;         /* vxlan */
 	__u32 mtu;         /* of overlay packets */
-	__u32 bridge;      /* index of the fan bridge; vxlan */
-	/* The rest is for ipip. */
+	__u32 bridge;      /* index of the fan bridge */
 	__u32 tunnel;      /* index of the fan tunnel */
 	__u32 inlet;       /* index of the fan tunnel's other end, a port of the bridge */
 	__u32 device;      /* index of the device by which most packets leave */
@@ -71,6 +70,10 @@ struct fan_config {
 	__u8 plain_sums;   /* the device sums up any packet, see send.h */
 	__u8 catches;      /* the kernel's ipip device gets what these programs can't read */
 	__u8 outer_first;  /* before Linux 5.14: what that has received begins with the outer headers */
+	__u8 fast;         /* the fan has the fast path, see fast.h */
+	__u8 bridge_mac[ETH_ALEN];
+	__u8 inner_ethernet; /* Linux 5.13: a super-packet in a frame can be marked, see vxlan.c */
+	__u32 port;        /* UDP port of vxlan */
 };
 
 /* One record a CPU; docs of the fields: the Go type Counters. */
@@ -78,6 +81,7 @@ struct fan_counters {
 	__u64 tx_packets, tx_bytes;
 	__u64 rx_packets, rx_bytes;
 	__u64 spoofed, not_ours, malformed, too_big, ttl, ecn, fragments, no_route, kept;
+	__u64 tx_fast, rx_fast;
 };
 
 volatile const struct fan_config config;

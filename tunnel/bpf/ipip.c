@@ -21,15 +21,59 @@
 #include "fan.h"
 #include "icmp.h"
 #include "send.h"
+#include "fast.h"
 
 /* What is in a container's own tunnel and still to be cut goes on to the inlet: the
  * fan tunnel, whose features are off for that, has the kernel cut it before. */
 SEC("tc")
 int ipip_send(struct __sk_buff *skb)
 {
-	int verdict = send_wrapped(skb);
+	int verdict;
 
+	if (config.fast)
+		note_sent(skb);
+	verdict = send_wrapped(skb);
 	return verdict == IN_TUNNEL ? PASS : verdict;
+}
+
+/* At the way in of a bridge port of a container: the fast way out. */
+SEC("tc")
+int ipip_port(struct __sk_buff *skb)
+{
+	struct fan_counters *count = load_counters();
+	void *data_end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = (void *)(long)skb->data;
+	struct ipv4 *ip = (void *)(eth + 1);
+	struct wrapping w = { .bytes = skb->len - ETH_HLEN };
+	struct candidate c = {};
+	__u16 check;
+	int verdict;
+
+	if ((void *)(ip + 1) > data_end || !count || skb->vlan_present)
+		return NEXT;
+	if (skb->protocol != bpf_htons(ETH_P_IP) || !same_mac(eth->h_dest, config.bridge_mac) ||
+	    outgoing_host(bpf_ntohl(ip->saddr), bpf_ntohl(ip->daddr), &w.host) != OUT_SEND ||
+	    !can_go_fast(ip, data_end, w.bytes, 1, &c)) {
+		learn(eth->h_source, skb->ifindex);
+		return NEXT;
+	}
+	prepare(skb, ip, data_end, &w);
+	if (w.length > config.mtu || w.way.found != BPF_FIB_LKUP_RET_SUCCESS ||
+	    !is_fast(&c, eth->h_source, skb->ifindex))
+		return NEXT;
+	check = ip->check;
+	hop(ip);
+	verdict = wrap(skb, count, &w);
+	if (verdict == IN_TUNNEL) {
+		ip = (void *)(long)skb->data + ETH_HLEN;
+		if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+			return DROP;
+		ip->check = check;
+		ip->ttl++;
+		return NEXT;
+	}
+	count->tx_fast += w.packets;
+	return verdict;
 }
 
 /* At the inlet's way in: the pieces. */
@@ -150,6 +194,49 @@ static __always_inline int fits(const struct __sk_buff *skb, __u32 bytes)
 	return !config.outer_first || skb->gso_size || bytes <= config.mtu;
 }
 
+/* The fast way in: into the container. */
+static __always_inline int deliver(struct __sk_buff *skb, struct fan_counters *count, const struct local *l,
+				   __u64 packets)
+{
+	struct ethhdr *eth;
+	struct ipv4 *ip;
+
+	if (bpf_skb_adjust_room(skb, -(int)sizeof(*ip), BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET)) {
+		count->malformed++;
+		return DROP;
+	}
+	eth = (void *)(long)skb->data;
+	ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return DROP;
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++) {
+		eth->h_dest[i] = l->target[i];
+		eth->h_source[i] = config.bridge_mac[i];
+	}
+	hop(ip);
+	skb->mark = 0; /* as between network namespaces; redirect_peer does it since Linux 6.15 */
+	count->rx_packets += packets;
+	count->rx_bytes += skb->len - ETH_HLEN;
+	count->rx_fast += packets;
+	return bpf_redirect_peer(l->port, 0);
+}
+
+/* The container to which a packet goes the fast way, or NULL. */
+static __always_inline struct local *fast_in(struct __sk_buff *skb, const struct ipv4 *inner, const void *data_end,
+					     __u32 bytes)
+{
+	struct candidate c = {};
+	struct local *l;
+
+	if (skb->pkt_type != PACKET_HOST || !can_go_fast(inner, data_end, bytes, 0, &c) ||
+	    longest(skb, inner, data_end, bytes) > config.mtu)
+		return NULL;
+	l = find_local(skb, inner, NULL);
+	return l && is_fast(&c, NULL, 0) ? l : NULL;
+}
+
 SEC("tc")
 int ipip_receive(struct __sk_buff *skb)
 {
@@ -158,11 +245,12 @@ int ipip_receive(struct __sk_buff *skb)
 	__u64 packets = segments(skb);
 	void *data_end;
 	struct ipv4 *ip, *inner;
+	struct local *l;
 	__u8 ecn;
 
 	/* Like the stack, nothing of frames for other hosts' cards, which a switch may
 	 * send to everybody. */
-	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type == PACKET_OTHERHOST || !count)
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type == PACKET_OTHERHOST || !count || skb->vlan_present)
 		return NEXT;
 	data_end = (void *)(long)skb->data_end;
 	ip = (void *)(long)skb->data + at;
@@ -209,6 +297,11 @@ int ipip_receive(struct __sk_buff *skb)
 		is = *(__u16 *)inner;
 		/* RFC 1624 equation 3 */
 		inner->check = ~fold((__u16)~inner->check + (__u16)~was + is);
+	}
+	if (config.fast && at) {
+		l = fast_in(skb, inner, data_end, bytes - sizeof(*ip) - at);
+		if (l)
+			return deliver(skb, count, l, packets);
 	}
 	if (bpf_skb_adjust_room(skb, -(int)sizeof(*ip), BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
@@ -313,7 +406,11 @@ int ipip_deliver(struct __sk_buff *skb)
 	struct ipv4 *ip = (void *)(eth + 1);
 
 	if (skb->ingress_ifindex != config.tunnel || skb->protocol != bpf_htons(ETH_P_IP) ||
-	    (void *)(ip + 1) > data_end || ip->protocol != IPPROTO_TCP)
+	    (void *)(ip + 1) > data_end)
+		return NEXT;
+	if (config.fast)
+		note_delivered(skb, ip, data_end);
+	if (ip->protocol != IPPROTO_TCP)
 		return NEXT;
 	return bpf_redirect(config.inlet, BPF_F_INGRESS);
 }

@@ -14,27 +14,31 @@ import (
 )
 
 type ipipFanConfig struct {
-	_            structs.HostLayout
-	Underlay     uint32
-	UnderlayMask uint32
-	Overlay      uint32
-	OverlayMask  uint32
-	Slice        uint32
-	SliceMask    uint32
-	Host         uint32
-	Shift        uint32
-	Vni          uint32
-	Mtu          uint32
-	Bridge       uint32
-	Tunnel       uint32
-	Inlet        uint32
-	Device       uint32
-	TunnelMac    [6]uint8
-	LinkHeader   uint8
-	PlainSums    uint8
-	Catches      uint8
-	OuterFirst   uint8
-	_            [2]byte
+	_             structs.HostLayout
+	Underlay      uint32
+	UnderlayMask  uint32
+	Overlay       uint32
+	OverlayMask   uint32
+	Slice         uint32
+	SliceMask     uint32
+	Host          uint32
+	Shift         uint32
+	Vni           uint32
+	Mtu           uint32
+	Bridge        uint32
+	Tunnel        uint32
+	Inlet         uint32
+	Device        uint32
+	TunnelMac     [6]uint8
+	LinkHeader    uint8
+	PlainSums     uint8
+	Catches       uint8
+	OuterFirst    uint8
+	Fast          uint8
+	BridgeMac     [6]uint8
+	InnerEthernet uint8
+	_             [2]byte
+	Port          uint32
 }
 
 type ipipFanCounters struct {
@@ -52,6 +56,40 @@ type ipipFanCounters struct {
 	Fragments uint64
 	NoRoute   uint64
 	Kept      uint64
+	TxFast    uint64
+	RxFast    uint64
+}
+
+type ipipFlow struct {
+	_          structs.HostLayout
+	Local      uint32
+	Remote     uint32
+	LocalPort  uint16
+	RemotePort uint16
+	Protocol   uint32
+}
+
+type ipipFlowInfo struct {
+	_       structs.HostLayout
+	State   uint32
+	Since   uint32
+	Learned uint32
+	Zero    uint32
+}
+
+type ipipLocal struct {
+	_       structs.HostLayout
+	Jiffy   uint64
+	Address uint32
+	Port    uint32
+	Target  [6]uint8
+	Zero    uint16
+}
+
+type ipipMac struct {
+	_      structs.HostLayout
+	Octets [6]uint8
+	Zero   uint16
 }
 
 type ipipNextHop struct {
@@ -69,11 +107,15 @@ type ipipNextHop struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ipipMapCounters     = "counters"
+	ipipMapFlows        = "flows"
+	ipipMapLocals       = "locals"
 	ipipMapNextHops     = "next_hops"
+	ipipMapPorts        = "ports"
 	ipipProgGuard       = "guard"
 	ipipProgIpipClose   = "ipip_close"
 	ipipProgIpipDeliver = "ipip_deliver"
 	ipipProgIpipPieces  = "ipip_pieces"
+	ipipProgIpipPort    = "ipip_port"
 	ipipProgIpipReceive = "ipip_receive"
 	ipipProgIpipSend    = "ipip_send"
 	ipipProgIpipWhole   = "ipip_whole"
@@ -126,6 +168,7 @@ type ipipProgramSpecs struct {
 	IpipClose   *ebpf.ProgramSpec `ebpf:"ipip_close"`
 	IpipDeliver *ebpf.ProgramSpec `ebpf:"ipip_deliver"`
 	IpipPieces  *ebpf.ProgramSpec `ebpf:"ipip_pieces"`
+	IpipPort    *ebpf.ProgramSpec `ebpf:"ipip_port"`
 	IpipReceive *ebpf.ProgramSpec `ebpf:"ipip_receive"`
 	IpipSend    *ebpf.ProgramSpec `ebpf:"ipip_send"`
 	IpipWhole   *ebpf.ProgramSpec `ebpf:"ipip_whole"`
@@ -136,7 +179,10 @@ type ipipProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ipipMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Flows    *ebpf.MapSpec `ebpf:"flows"`
+	Locals   *ebpf.MapSpec `ebpf:"locals"`
 	NextHops *ebpf.MapSpec `ebpf:"next_hops"`
+	Ports    *ebpf.MapSpec `ebpf:"ports"`
 }
 
 // ipipVariableSpecs contains global variables before they are loaded into the kernel.
@@ -167,13 +213,19 @@ func (o *ipipObjects) Close() error {
 // It can be passed to loadIpipObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ipipMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
+	Flows    *ebpf.Map `ebpf:"flows"`
+	Locals   *ebpf.Map `ebpf:"locals"`
 	NextHops *ebpf.Map `ebpf:"next_hops"`
+	Ports    *ebpf.Map `ebpf:"ports"`
 }
 
 func (m *ipipMaps) Close() error {
 	return _IpipClose(
 		m.Counters,
+		m.Flows,
+		m.Locals,
 		m.NextHops,
+		m.Ports,
 	)
 }
 
@@ -192,6 +244,7 @@ type ipipPrograms struct {
 	IpipClose   *ebpf.Program `ebpf:"ipip_close"`
 	IpipDeliver *ebpf.Program `ebpf:"ipip_deliver"`
 	IpipPieces  *ebpf.Program `ebpf:"ipip_pieces"`
+	IpipPort    *ebpf.Program `ebpf:"ipip_port"`
 	IpipReceive *ebpf.Program `ebpf:"ipip_receive"`
 	IpipSend    *ebpf.Program `ebpf:"ipip_send"`
 	IpipWhole   *ebpf.Program `ebpf:"ipip_whole"`
@@ -203,6 +256,7 @@ func (p *ipipPrograms) Close() error {
 		p.IpipClose,
 		p.IpipDeliver,
 		p.IpipPieces,
+		p.IpipPort,
 		p.IpipReceive,
 		p.IpipSend,
 		p.IpipWhole,

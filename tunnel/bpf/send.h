@@ -45,11 +45,11 @@ struct way {
 
 /* What the routing table is asked for a packet to a host: the same as the kernel asks
  * for packets of its own, which rules may tell by source, protocol and "iif lo". */
-static __always_inline struct bpf_fib_lookup route_to(__be32 host, __u16 length)
+static __always_inline struct bpf_fib_lookup route_to(__be32 host, __u16 length, __u8 protocol)
 {
 	return (struct bpf_fib_lookup){
 		.family = AF_INET,
-		.l4_protocol = IPPROTO_IPIP,
+		.l4_protocol = protocol,
 		.ifindex = LOOPBACK,
 		.tot_len = length,
 		.ipv4_src = bpf_htonl(config.host),
@@ -130,7 +130,7 @@ static __always_inline __u32 mtu_of_route(struct __sk_buff *skb, const struct bp
 		return refused->mtu_result;
 	for (int i = 0; i < HALVINGS && fits + 1 < too_long; i++) {
 		__u32 asked = (fits + too_long) / 2;
-		struct bpf_fib_lookup route = route_to(host, asked);
+		struct bpf_fib_lookup route = route_to(host, asked, IPPROTO_IPIP);
 
 		if (ask_route(skb, &route) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 			too_long = asked;
@@ -157,64 +157,53 @@ static __always_inline int too_big_for_route(struct __sk_buff *skb, struct fan_c
  * it is as it was, and the caller has to find another way. */
 #define IN_TUNNEL -2
 
-/* The program at a fan tunnel's way out. */
-static __always_inline int send_wrapped(struct __sk_buff *skb)
+/* A packet that is about to be wrapped. */
+struct wrapping {
+	struct ipv4 outer;
+	struct bpf_fib_lookup route;
+	struct way way;
+	__u32 host, bytes, length; /* length: of the packet or its longest segment */
+	__u64 packets;
+};
+
+/* Writes the outer header and finds the way to the host. */
+static __always_inline void prepare(struct __sk_buff *skb, const struct ipv4 *ip, const void *data_end, struct wrapping *w)
 {
-	struct fan_counters *count = load_counters();
-	void *data_end = (void *)(long)skb->data_end;
-	struct ipv4 *ip = (void *)(long)skb->data + ETH_HLEN;
-	__u32 host = 0, bytes = skb->len - ETH_HLEN, length;
-	__u64 packets = segments(skb);
-	enum outgoing verdict;
-	struct ipv4 outer = {
+	w->packets = segments(skb);
+	w->length = longest(skb, ip, data_end, w->bytes);
+	w->outer = (struct ipv4){
 		.version_ihl = IPV4_PLAIN,
+		.tos = ip->tos, /* RFC 6040: the ECN bits are copied as they are */
+		.tot_len = bpf_htons(w->bytes + sizeof(w->outer)),
+		.id = ip->id,
+		.frag_off = ip->frag_off & bpf_htons(IP_DF),
 		.ttl = OUTER_TTL,
 		.protocol = IPPROTO_IPIP,
+		.saddr = bpf_htonl(config.host),
+		.daddr = bpf_htonl(w->host),
 	};
-	struct bpf_fib_lookup route;
+	w->outer.check = header_checksum(&w->outer);
+	w->route = route_to(w->outer.daddr, w->length + sizeof(w->outer), IPPROTO_IPIP);
+	w->way = find_way(skb, w->host, w->route.tot_len, &w->route);
+}
+
+/* Puts the outer header before the packet and hands it to the neighbour. */
+static __always_inline int wrap(struct __sk_buff *skb, struct fan_counters *count, const struct wrapping *w)
+{
 	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
-	struct way way;
+	struct ipv4 *ip;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || (void *)(ip + 1) > data_end)
-		return NEXT;
-	if (!in_overlay(bpf_ntohl(ip->daddr)) || !count)
-		return NEXT;
-	verdict = outgoing_host(bpf_ntohl(ip->saddr), bpf_ntohl(ip->daddr), &host);
-	if (verdict != OUT_SEND)
-		return keep(count, verdict);
-	length = longest(skb, ip, data_end, bytes);
-	if (length > config.mtu) {
-		count->too_big++;
-		return DROP;
-	}
-	outer.tos = ip->tos; /* RFC 6040: the ECN bits are copied as they are */
-	outer.frag_off = ip->frag_off & bpf_htons(IP_DF);
-	outer.id = ip->id;
-	outer.tot_len = bpf_htons(bytes + sizeof(outer));
-	outer.saddr = bpf_htonl(config.host);
-	outer.daddr = bpf_htonl(host);
-	outer.check = header_checksum(&outer);
-
-	route = route_to(outer.daddr, length + sizeof(outer));
-	way = find_way(skb, host, route.tot_len, &route);
-	if (way.found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return too_big_for_route(skb, count, mtu_of_route(skb, &route, outer.daddr, length + sizeof(outer)),
-					 outer.frag_off, length);
-	if (way.found != BPF_FIB_LKUP_RET_SUCCESS && way.found != BPF_FIB_LKUP_RET_NO_NEIGH) {
-		count->no_route++;
-		return DROP;
-	}
 	/* Marked as encapsulated, a packet gets its checksum in software by all but
 	 * a few devices. One that sums up from any byte needs the mark only to cut
 	 * super-packets. */
-	if (skb->gso_size || !config.plain_sums || route.ifindex != config.device)
+	if (skb->gso_size || !config.plain_sums || w->route.ifindex != config.device)
 		how |= BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
-	if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, how)) {
+	if (bpf_skb_adjust_room(skb, sizeof(w->outer), BPF_ADJ_ROOM_MAC, how)) {
 		/* A packet that is in a tunnel already has its marks and can't have them
 		 * twice. What is not to be cut needs none. */
 		if (skb->gso_size)
 			return IN_TUNNEL;
-		if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, how & ~BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)) {
+		if (bpf_skb_adjust_room(skb, sizeof(w->outer), BPF_ADJ_ROOM_MAC, how & ~BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)) {
 			count->malformed++;
 			return DROP;
 		}
@@ -222,10 +211,41 @@ static __always_inline int send_wrapped(struct __sk_buff *skb)
 	ip = (void *)(long)skb->data + ETH_HLEN;
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
 		return DROP;
-	*ip = outer;
-	count->tx_packets += packets;
-	count->tx_bytes += bytes;
-	return to_neighbour(skb, &way, &route);
+	*ip = w->outer;
+	count->tx_packets += w->packets;
+	count->tx_bytes += w->bytes;
+	return to_neighbour(skb, &w->way, &w->route);
+}
+
+/* The program at a fan tunnel's way out. */
+static __always_inline int send_wrapped(struct __sk_buff *skb)
+{
+	struct fan_counters *count = load_counters();
+	void *data_end = (void *)(long)skb->data_end;
+	struct ipv4 *ip = (void *)(long)skb->data + ETH_HLEN;
+	struct wrapping w = { .bytes = skb->len - ETH_HLEN };
+	enum outgoing verdict;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || (void *)(ip + 1) > data_end)
+		return NEXT;
+	if (!in_overlay(bpf_ntohl(ip->daddr)) || !count)
+		return NEXT;
+	verdict = outgoing_host(bpf_ntohl(ip->saddr), bpf_ntohl(ip->daddr), &w.host);
+	if (verdict != OUT_SEND)
+		return keep(count, verdict);
+	prepare(skb, ip, data_end, &w);
+	if (w.length > config.mtu) {
+		count->too_big++;
+		return DROP;
+	}
+	if (w.way.found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return too_big_for_route(skb, count, mtu_of_route(skb, &w.route, w.outer.daddr, w.length + sizeof(w.outer)),
+					 w.outer.frag_off, w.length);
+	if (w.way.found != BPF_FIB_LKUP_RET_SUCCESS && w.way.found != BPF_FIB_LKUP_RET_NO_NEIGH) {
+		count->no_route++;
+		return DROP;
+	}
+	return wrap(skb, count, &w);
 }
 
 #endif

@@ -14,27 +14,31 @@ import (
 )
 
 type vxlanFanConfig struct {
-	_            structs.HostLayout
-	Underlay     uint32
-	UnderlayMask uint32
-	Overlay      uint32
-	OverlayMask  uint32
-	Slice        uint32
-	SliceMask    uint32
-	Host         uint32
-	Shift        uint32
-	Vni          uint32
-	Mtu          uint32
-	Bridge       uint32
-	Tunnel       uint32
-	Inlet        uint32
-	Device       uint32
-	TunnelMac    [6]uint8
-	LinkHeader   uint8
-	PlainSums    uint8
-	Catches      uint8
-	OuterFirst   uint8
-	_            [2]byte
+	_             structs.HostLayout
+	Underlay      uint32
+	UnderlayMask  uint32
+	Overlay       uint32
+	OverlayMask   uint32
+	Slice         uint32
+	SliceMask     uint32
+	Host          uint32
+	Shift         uint32
+	Vni           uint32
+	Mtu           uint32
+	Bridge        uint32
+	Tunnel        uint32
+	Inlet         uint32
+	Device        uint32
+	TunnelMac     [6]uint8
+	LinkHeader    uint8
+	PlainSums     uint8
+	Catches       uint8
+	OuterFirst    uint8
+	Fast          uint8
+	BridgeMac     [6]uint8
+	InnerEthernet uint8
+	_             [2]byte
+	Port          uint32
 }
 
 type vxlanFanCounters struct {
@@ -52,6 +56,50 @@ type vxlanFanCounters struct {
 	Fragments uint64
 	NoRoute   uint64
 	Kept      uint64
+	TxFast    uint64
+	RxFast    uint64
+}
+
+type vxlanFlow struct {
+	_          structs.HostLayout
+	Local      uint32
+	Remote     uint32
+	LocalPort  uint16
+	RemotePort uint16
+	Protocol   uint32
+}
+
+type vxlanFlowInfo struct {
+	_       structs.HostLayout
+	State   uint32
+	Since   uint32
+	Learned uint32
+	Zero    uint32
+}
+
+type vxlanLocal struct {
+	_       structs.HostLayout
+	Jiffy   uint64
+	Address uint32
+	Port    uint32
+	Target  [6]uint8
+	Zero    uint16
+}
+
+type vxlanMac struct {
+	_      structs.HostLayout
+	Octets [6]uint8
+	Zero   uint16
+}
+
+type vxlanNextHop struct {
+	_      structs.HostLayout
+	Jiffy  uint64
+	Host   uint32
+	Fits   uint32
+	Target [6]uint8
+	Source [6]uint8
+	_      [4]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -59,6 +107,14 @@ type vxlanFanCounters struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	vxlanMapCounters      = "counters"
+	vxlanMapFlows         = "flows"
+	vxlanMapLocals        = "locals"
+	vxlanMapNextHops      = "next_hops"
+	vxlanMapPorts         = "ports"
+	vxlanMapRemotes       = "remotes"
+	vxlanProgVxlanDeliver = "vxlan_deliver"
+	vxlanProgVxlanDirect  = "vxlan_direct"
+	vxlanProgVxlanPort    = "vxlan_port"
 	vxlanProgVxlanReceive = "vxlan_receive"
 	vxlanProgVxlanSend    = "vxlan_send"
 	vxlanVarConfig        = "config"
@@ -106,6 +162,9 @@ type vxlanSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type vxlanProgramSpecs struct {
+	VxlanDeliver *ebpf.ProgramSpec `ebpf:"vxlan_deliver"`
+	VxlanDirect  *ebpf.ProgramSpec `ebpf:"vxlan_direct"`
+	VxlanPort    *ebpf.ProgramSpec `ebpf:"vxlan_port"`
 	VxlanReceive *ebpf.ProgramSpec `ebpf:"vxlan_receive"`
 	VxlanSend    *ebpf.ProgramSpec `ebpf:"vxlan_send"`
 }
@@ -115,6 +174,11 @@ type vxlanProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type vxlanMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Flows    *ebpf.MapSpec `ebpf:"flows"`
+	Locals   *ebpf.MapSpec `ebpf:"locals"`
+	NextHops *ebpf.MapSpec `ebpf:"next_hops"`
+	Ports    *ebpf.MapSpec `ebpf:"ports"`
+	Remotes  *ebpf.MapSpec `ebpf:"remotes"`
 }
 
 // vxlanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -145,11 +209,21 @@ func (o *vxlanObjects) Close() error {
 // It can be passed to loadVxlanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type vxlanMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
+	Flows    *ebpf.Map `ebpf:"flows"`
+	Locals   *ebpf.Map `ebpf:"locals"`
+	NextHops *ebpf.Map `ebpf:"next_hops"`
+	Ports    *ebpf.Map `ebpf:"ports"`
+	Remotes  *ebpf.Map `ebpf:"remotes"`
 }
 
 func (m *vxlanMaps) Close() error {
 	return _VxlanClose(
 		m.Counters,
+		m.Flows,
+		m.Locals,
+		m.NextHops,
+		m.Ports,
+		m.Remotes,
 	)
 }
 
@@ -164,12 +238,18 @@ type vxlanVariables struct {
 //
 // It can be passed to loadVxlanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type vxlanPrograms struct {
+	VxlanDeliver *ebpf.Program `ebpf:"vxlan_deliver"`
+	VxlanDirect  *ebpf.Program `ebpf:"vxlan_direct"`
+	VxlanPort    *ebpf.Program `ebpf:"vxlan_port"`
 	VxlanReceive *ebpf.Program `ebpf:"vxlan_receive"`
 	VxlanSend    *ebpf.Program `ebpf:"vxlan_send"`
 }
 
 func (p *vxlanPrograms) Close() error {
 	return _VxlanClose(
+		p.VxlanDeliver,
+		p.VxlanDirect,
+		p.VxlanPort,
 		p.VxlanReceive,
 		p.VxlanSend,
 	)
