@@ -83,6 +83,23 @@ func Plan(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables) (pl
 	return diff(h, w, s, tables, host{values: sysctl.Look(settings(w.Fan)), forwarding: forwarding})
 }
 
+// Obstacles says which rules of others stand in the way of containers' packets, once the
+// fan has its own; ports are the names of the bridge's.
+func Obstacles(w Want, ports []string, s kernel.State, tables firewall.Tables) ([]string, error) {
+	w.Docker = w.Docker || hasRawRules(tables)
+	around, err := firewall.LookAround(tables)
+	if err != nil {
+		return nil, fmt.Errorf("look for rules in the way: %w", err)
+	}
+	after := firewall.After(rules(w), tables, notOthers(w.Fan, othersIn(s, w.Fan.Bridge)))
+	return after.Obstacles(firewall.Passage{
+		Overlay: w.Fan.Mapping.Overlay(),
+		Devices: append([]string{w.Fan.Bridge, w.Tunnel}, ports...),
+		Bridged: w.Fan.Type == fan.VXLAN,
+		Own:     IsOwnChain,
+	}, around), nil
+}
+
 func diff(h *netlink.Handle, w Want, s kernel.State, tables firewall.Tables, now host) (plan.Plan, error) {
 	f := w.Fan
 	now.forwarding.Translating = now.forwarding.ForwardingOff && tables.Translation(IsOwnChain) != ""

@@ -15,6 +15,28 @@ import (
 // A chain is filled before something jumps to it. All of a table happens at
 // once, so the order within it is for whoever types the commands.
 func Plan(want Want, have Tables, stale func(Rule) bool) (p plan.Plan, made []string) {
+	changes := changesFor(want, have, stale)
+	for _, c := range changes {
+		made = append(made, missing(c.table, want.Jumps, have)...)
+	}
+	return planOf(changes, made), made
+}
+
+// After returns the tables as they are when Plan's step is done.
+func After(want Want, have Tables, stale func(Rule) bool) Tables {
+	after := have
+	after.Chains = maps.Clone(have.Chains)
+	if after.Chains == nil {
+		after.Chains = map[string]map[string]Chain{}
+	}
+	for _, c := range changesFor(want, have, stale) {
+		after.Chains[c.table] = c.chains
+	}
+	return after
+}
+
+// changesFor returns the changes of the tables that are not as wanted.
+func changesFor(want Want, have Tables, stale func(Rule) bool) []*change {
 	var changes []*change
 	for _, table := range tables() {
 		c := newChange(table, have)
@@ -34,13 +56,11 @@ func Plan(want Want, have Tables, stale func(Rule) bool) (p plan.Plan, made []st
 				}
 			}
 		}
-		if len(c.do) == 0 {
-			continue
+		if len(c.do) > 0 {
+			changes = append(changes, c)
 		}
-		changes = append(changes, c)
-		made = append(made, missing(table, want.Jumps, have)...)
 	}
-	return planOf(changes, made), made
+	return changes
 }
 
 // planChain makes a chain hold the wanted rules, in their order and once each.

@@ -4,22 +4,25 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/fanctl/fanctl/bridge"
 	"github.com/fanctl/fanctl/fan"
+	"github.com/fanctl/fanctl/internal/firewall"
 	"github.com/fanctl/fanctl/internal/kernel"
+	"github.com/fanctl/fanctl/tunnel"
 )
 
 // slowReasons says what keeps a fan's packets from going past the host's network stack:
 // there they would do something else.
-func slowReasons(f fan.Fan, s kernel.State) []string {
-	var reasons []string
+func slowReasons(b bridge.Want, s kernel.State, tables firewall.Tables) ([]string, error) {
+	f := b.Fan
+	reasons, err := bridge.Obstacles(b, tunnel.FastPorts(f, s), s, tables)
 	if l, there := s.Link(devicesOf(f, s)[0]); there && !l.Ethernet {
 		reasons = append(reasons, fmt.Sprintf("%s has no Ethernet headers", l.Name))
 	}
 	if bridge, there := s.Link(f.Bridge); there && bridge.Filtering {
 		reasons = append(reasons, fmt.Sprintf("%s filters VLANs (ip link set %s type bridge vlan_filtering 0)", f.Bridge, f.Bridge))
 	}
-	reasons = append(reasons, routesInside(f, s)...)
-	return reasons
+	return append(reasons, routesInside(f, s)...), err
 }
 
 // routesInside names routes of others to a part of the overlay, which the fast path does
@@ -52,15 +55,17 @@ func refuseFast(reasons []string) error {
 
 // decideFast says whether a fan is to have the fast path. Who asks for it gets an error
 // where something stands in its way; later on the fan goes without while that is so.
-func decideFast(r *Result, asked bool, reasons func() []string) (bool, error) {
+func decideFast(r *Result, asked bool, reasons func() ([]string, error)) (bool, error) {
 	if r.Fan.Fast == fan.Normal {
 		return false, nil
 	}
 	if r.Fan.Fast == fan.FastAnyway {
 		return true, nil
 	}
-	found := reasons()
+	found, err := reasons()
 	switch {
+	case err != nil:
+		return false, err
 	case len(found) == 0:
 		return true, nil
 	case asked:

@@ -102,13 +102,12 @@ func (h *Host) planUp(r fan.Spec, now seen, asked bool) (Result, error) {
 	if note != "" {
 		result.Notes = append(result.Notes, note)
 	}
-	fast, err := decideFast(&result, asked, func() []string { return slowReasons(f, s) })
-	if err != nil {
+	t := tunnel.Want{Fan: f, Datapath: result.Datapath, Ways: devices, PlainSums: kernel.SumsPlainly(devices[0]),
+		OuterFirst: kernel.OuterFirst(kernel.Release()), Room: kernel.HasVXLAN(), InnerEthernet: kernel.MarksFrames(kernel.Release())}
+	b := bridge.Want{Fan: f, Tunnel: t.Name(), Ways: devices, WaysOut: waysOut(f, s), Docker: hasDocker(tables, program.Installed)}
+	if t.Fast, err = decideFast(&result, asked, func() ([]string, error) { return slowReasons(b, s, tables) }); err != nil {
 		return Result{}, err
 	}
-	t := tunnel.Want{Fast: fast, InnerEthernet: kernel.MarksFrames(kernel.Release()), Fan: f, Datapath: result.Datapath, Ways: devices, PlainSums: kernel.SumsPlainly(devices[0]),
-		OuterFirst: kernel.OuterFirst(kernel.Release()), Room: kernel.HasVXLAN()}
-	b := bridge.Want{Fan: f, Tunnel: t.Name(), Ways: devices, WaysOut: waysOut(f, s), Docker: hasDocker(tables, program.Installed)}
 	if result.Plan, err = bridge.Plan(h.handle, b, s, tables); err != nil {
 		return Result{}, err
 	}
