@@ -35,7 +35,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.beds, "beds", 6, "how often all hosts are made anew")
 	flag.IntVar(&o.rounds, "rounds", 2, "how often each path is measured between, in turns")
-	flag.Float64Var(&o.seconds, "seconds", 0.4, "length of one measurement")
+	flag.Float64Var(&o.seconds, "seconds", 0.35, "length of one measurement")
 	flag.StringVar(&o.only, "only", "", "comma-separated paths (default: all that can be here)")
 	flag.StringVar(&o.measure, "measure", allKinds(), "comma-separated kinds of measure")
 	flag.StringVar(&o.json, "json", "", "file for the raw data")

@@ -26,10 +26,19 @@ func (b *bed) swarm(hosts [2]string, p *path) error {
 	if _, err := daemons[0].docker("network", "create", "--driver", "overlay", "--attachable", "--subnet", "250.0.0.0/24", "bench"); err != nil {
 		return err
 	}
+	// Docker takes seconds for a container, and waits most of the time.
+	failed := make(chan error)
 	for i, d := range daemons {
-		if p.ns[i], p.addr[i], err = b.swarmContainer(d); err != nil {
-			return fmt.Errorf("%w\n%s", err, d.lastWords())
-		}
+		go func() {
+			var err error
+			if p.ns[i], p.addr[i], err = b.swarmContainer(d); err != nil {
+				err = fmt.Errorf("%w\n%s", err, d.lastWords())
+			}
+			failed <- err
+		}()
+	}
+	if err := errors.Join(<-failed, <-failed); err != nil {
+		return err
 	}
 	return awaitWay(*p)
 }
