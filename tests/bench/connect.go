@@ -71,8 +71,8 @@ func connectOnce(at unix.Sockaddr) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Connect(fd, at); err != nil {
-		return os.NewSyscallError("connect", err)
+	if err := connect(fd, at); err != nil {
+		return err
 	}
 	for {
 		_, err := unix.Read(fd, make([]byte, 1))

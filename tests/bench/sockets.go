@@ -76,11 +76,26 @@ func udpSockets(p path, from, to int) (e ends, err error) {
 		return e, err
 	}
 	e = ends{client: client, server: server}
-	if err := errors.Join(unix.Connect(client, there), unix.Connect(server, here)); err != nil {
+	if err := errors.Join(connect(client, there), connect(server, here)); err != nil {
 		e.close()
 		return e, fmt.Errorf("connect UDP sockets: %w", err)
 	}
 	return e, nil
+}
+
+// connect goes on where a signal, as those of Go's scheduler, has broken it off: a socket
+// that gives up in the end is not taken up again by the kernel (signal(7)).
+func connect(fd int, to unix.Sockaddr) error {
+	for {
+		err := unix.Connect(fd, to)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EISCONN):
+			return nil
+		default:
+			return os.NewSyscallError("connect", err)
+		}
+	}
 }
 
 // listening opens a socket that takes connections.
@@ -107,11 +122,14 @@ func tcpSockets(p path, from, to int) (e ends, err error) {
 	if err != nil {
 		return e, err
 	}
-	if err := unix.Connect(client, at); err != nil {
+	if err := connect(client, at); err != nil {
 		unix.Close(client)
-		return e, os.NewSyscallError("connect", err)
+		return e, err
 	}
 	server, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	for errors.Is(err, unix.EINTR) {
+		server, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	}
 	if err != nil {
 		unix.Close(client)
 		return e, os.NewSyscallError("accept", err)
