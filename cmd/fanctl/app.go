@@ -37,7 +37,7 @@ func newApp(out, errOut io.Writer) *cli.App {
 		Description: "A host with the underlay address 10.0.A.B owns the overlay subnet 250.A.B.0/24, and every host\n" +
 			"computes from an overlay address alone where to send.",
 		UsageText: "fanctl up -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl up -a|-e\nfanctl down -u UNDERLAY -o OVERLAY [OPTION...]\nfanctl down -a|-e\n" +
-			"fanctl show [FAN...] [--json]\nfanctl calc [ADDRESS|NAME...] [--json]\nfanctl features [--json]\nfanctl config list|show|set|delete [OPTION...]\nfanctl completion bash|zsh|fish\nfanctl help [COMMAND]",
+			"fanctl show [FAN...] [--json]\nfanctl calc [ADDRESS|NAME...] [--json]\nfanctl features [--json]\nfanctl watch\nfanctl config list|show|set|delete [OPTION...]\nfanctl completion bash|zsh|fish\nfanctl help [COMMAND]",
 		HideVersion:     true,
 		HideHelpCommand: false,
 		Writer:          out,
@@ -45,7 +45,7 @@ func newApp(out, errOut io.Writer) *cli.App {
 		OnUsageError:    usage,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		Flags:           []cli.Flag{command.VersionFlag()},
-		Commands: []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), featuresCommand(usage), configCommand(usage), command.VersionCommand("fanctl", command.Version(version)),
+		Commands: []*cli.Command{upCommand(usage), downCommand(usage), showCommand(usage), calcCommand(usage), featuresCommand(usage), watchCommand(usage), configCommand(usage), command.VersionCommand("fanctl", command.Version(version)),
 			command.CompletionCommand("fanctl", completed), command.CompleteCommand(candidates())},
 		Action: func(c *cli.Context) error {
 			if c.Bool("version") {
@@ -70,7 +70,7 @@ func candidates() completion.Source {
 }
 
 func unknownCommand(word string) error {
-	return fan.Usagef("command %q is unknown; use up, down, show, calc, features, config, completion, version or help", word)
+	return fan.Usagef("command %q is unknown; use up, down, show, calc, features, watch, config, completion, version or help", word)
 }
 
 // withHost runs a command on this host.

@@ -38,7 +38,7 @@ func TestComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"|":                                      "up down show calc features config version completion help",
+		"|":                                      "up down show calc features watch config version completion help",
 		"com|":                                   "completion",
 		"up|--t|":                                "--type",
 		"up|--type||":                            "ipip vxlan",

@@ -91,22 +91,29 @@ func describe(s host.Status) [][2]string {
 		{"bridge", describeBridge(f)},
 		{"type", kind}, {"MTU", mtu},
 	}
-	if fast := describeFast(f.Fast); fast != "" {
+	if fast := describeFast(s); fast != "" {
 		rows = append(rows, [2]string{"fast", fast})
 	}
 	return append(rows, [][2]string{{"NAT", nat}, {"DHCP", describeDHCP(s)}, {"brought up", start}}...)
 }
 
-// describeFast says what was asked for; a fan is not fast by default, which needs no
-// words.
-func describeFast(f fan.Fast) string {
-	switch f {
-	case fan.FastIfSafe:
-		return "asked for, unless rules of this host's firewall are in the way"
-	case fan.FastAnyway:
-		return "asked for, in spite of rules of this host's firewall"
+// describeFast says what became of what was asked for; a fan is not fast by default,
+// which needs no words.
+func describeFast(s host.Status) string {
+	if s.Fan.Fast == fan.Normal {
+		return ""
 	}
-	return ""
+	if len(s.SlowBecause) > 0 {
+		return "not now because of " + strings.Join(s.SlowBecause, ", and of ")
+	}
+	text := "asked for"
+	if s.FastPorts != nil {
+		text = fmt.Sprintf("on, at %d of the bridge's ports", *s.FastPorts)
+	}
+	if s.Fan.Fast == fan.FastAnyway {
+		text += ", in spite of rules of this host's firewall"
+	}
+	return text
 }
 
 func describeDHCP(s host.Status) string {
@@ -130,8 +137,8 @@ func describeCounters(c *tunnel.Counters) [][2]string {
 		return [][2]string{{"counters", "could not be read; that takes root, and programs that are attached"}}
 	}
 	rows := [][2]string{
-		{"sent", fmt.Sprintf("%d packets, %d bytes", c.TxPackets, c.TxBytes)},
-		{"received", fmt.Sprintf("%d packets, %d bytes", c.RxPackets, c.RxBytes)},
+		{"sent", passed(c.TxPackets, c.TxBytes, c.TxFast)},
+		{"received", passed(c.RxPackets, c.RxBytes, c.RxFast)},
 	}
 	label := "dropped"
 	for _, r := range []struct {
@@ -154,4 +161,12 @@ func describeCounters(c *tunnel.Counters) [][2]string {
 		rows = append(rows, [2]string{"stayed", fmt.Sprintf("%d: broadcast, multicast, not IPv4, or not of the overlay", c.Kept)})
 	}
 	return rows
+}
+
+func passed(packets, bytes, fast uint64) string {
+	text := fmt.Sprintf("%d packets, %d bytes", packets, bytes)
+	if fast > 0 {
+		text += fmt.Sprintf("; %d of the packets the fast way", fast)
+	}
+	return text
 }

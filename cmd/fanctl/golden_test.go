@@ -54,14 +54,15 @@ func statuses(t *testing.T) []host.Status {
 		return m
 	}
 	counters := tunnel.Counters{TxPackets: 1, TxBytes: 2, RxPackets: 3, RxBytes: 4, Spoofed: 5, NotOurs: 6, Malformed: 7,
-		TooBig: 8, TTL: 9, ECN: 10, Fragments: 11, NoRoute: 12, Kept: 13}
+		TooBig: 8, TTL: 9, ECN: 10, Fragments: 11, NoRoute: 12, Kept: 13, TxFast: 14, RxFast: 15}
 	return []host.Status{
 		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "250.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.IPIP,
 			Bridge: "fan-250", MTU: 1480, NAT: true}, Datapath: fan.Device, Tunnel: "ftun-250", On: "eth0", Counters: &counters},
 		{Fan: fan.Fan{Mapping: m("192.168.1.0/24", "240.9.0.0/16"), Host: netip.MustParseAddr("192.168.1.7"), Device: "wlan0", Type: fan.VXLAN,
-			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790, Fast: fan.FastAnyway}, Datapath: fan.Device, Tunnel: "ftun-240-9", On: "wlan0"},
+			Bridge: "mine", MTU: 1300, FixedMTU: true, Port: 4790, Fast: fan.FastAnyway}, Datapath: fan.Device, Tunnel: "ftun-240-9", On: "wlan0", FastPorts: new(int)},
 		{Fan: fan.Fan{Mapping: m("10.0.0.0/16", "100.0.0.0/8"), Host: netip.MustParseAddr("10.0.0.45"), Device: "eth0", Type: fan.VXLAN,
-			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true, DHCP: true, Reserve: 3, Fast: fan.FastIfSafe}, Datapath: fan.Device, Tunnel: "ftun-100", On: "lo", Counters: &tunnel.Counters{}, Server: new(int)},
+			Bridge: "fan-100", MTU: 1450, Port: fan.DefaultPort, NAT: true, DHCP: true, Reserve: 3, Fast: fan.FastIfSafe}, Datapath: fan.Device, Tunnel: "ftun-100", On: "lo", Counters: &tunnel.Counters{}, Server: new(int),
+			FastPorts: new(int), SlowBecause: []string{"iptables -t filter -A FORWARD -j DROP", "ip route 100.9.0.0/16 dev eth1"}},
 	}
 }
 

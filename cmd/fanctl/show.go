@@ -115,8 +115,10 @@ type fanJSON struct {
 	Port     uint16           `json:"port,omitempty"`
 	VNI      uint32           `json:"vni,omitempty"`
 	MTU      int              `json:"mtu"`
-	MTUFixed bool             `json:"mtu_fixed"`      // it was given, and does not follow the device's
-	Fast     string           `json:"fast,omitempty"` // "on" or "force", as it was asked for
+	MTUFixed bool             `json:"mtu_fixed"`            // it was given, and does not follow the device's
+	Fast     string           `json:"fast,omitempty"`       // "on" or "force", as it was asked for
+	Ports    *int             `json:"fast_ports,omitempty"` // of containers that have the program of a fast fan
+	Past     []string         `json:"fast_off,omitempty"`   // what packets would go past, so that the fan is not fast now
 	NAT      bool             `json:"nat"`
 	Auto     bool             `json:"auto"`
 	DHCP     *dhcpJSON        `json:"dhcp"` // null without
@@ -145,7 +147,7 @@ func jsonOf(s host.Status) fanJSON {
 		Overlay: f.Mapping.Overlay().String(), Slice: f.Slice().String(), Address: f.BridgePrefix().String(),
 		Type: f.Type.String(), Datapath: s.Datapath.String(), Tunnel: s.Tunnel, Port: f.Port,
 		MTU: int(f.MTU), MTUFixed: f.FixedMTU, Fast: f.Fast.String(), NAT: f.NAT, Auto: f.Auto, Reserve: max(f.Reserve, 1),
-		Counters: s.Counters,
+		Counters: s.Counters, Ports: s.FastPorts, Past: s.SlowBecause,
 	}
 	if f.Type == fan.VXLAN {
 		j.VNI = fan.VNI(f.Mapping.Overlay())

@@ -17,10 +17,10 @@ func slowReasons(b bridge.Want, s kernel.State, tables firewall.Tables) ([]strin
 	f := b.Fan
 	reasons, err := bridge.Obstacles(b, tunnel.FastPorts(f, s), s, tables)
 	if l, there := s.Link(devicesOf(f, s)[0]); there && !l.Ethernet {
-		reasons = append(reasons, fmt.Sprintf("%s has no Ethernet headers", l.Name))
+		reasons = append(reasons, l.Name+", which has no Ethernet headers")
 	}
 	if bridge, there := s.Link(f.Bridge); there && bridge.Filtering {
-		reasons = append(reasons, fmt.Sprintf("%s filters VLANs (ip link set %s type bridge vlan_filtering 0)", f.Bridge, f.Bridge))
+		reasons = append(reasons, fmt.Sprintf("the VLAN filter of %s (ip link set %s type bridge vlan_filtering 0)", f.Bridge, f.Bridge))
 	}
 	return append(reasons, routesInside(f, s)...), err
 }
@@ -51,6 +51,11 @@ func routesInside(f fan.Fan, s kernel.State) []string {
 // refuseFast is the error of somebody who asks for a fast fan where it can't be.
 func refuseFast(reasons []string) error {
 	return fmt.Errorf("--fast: packets of containers would go past %s; take that away, or say --fast=force if they may", strings.Join(reasons, ", and past "))
+}
+
+// NotFast says of a fan that it is not fast, although it should be.
+func NotFast(reasons []string) string {
+	return "is not fast now because of " + strings.Join(reasons, ", and of ")
 }
 
 // decideFast says whether a fan is to have the fast path. Who asks for it gets an error

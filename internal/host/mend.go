@@ -72,30 +72,41 @@ func leftTunnels(s kernel.State) []string {
 // mend puts one fan right. Its DHCP comes after the rest is done: what is wrong there
 // keeps no packet from passing.
 func (h *Host) mend(f fan.Fan, now seen, dryRun bool) (Result, error) {
+	result, err := h.mendKernel(f, now, dryRun)
+	if err != nil {
+		return result, err
+	}
+	rest := result
+	rest.Plan = nil
+	if len(result.SlowBecause) > 0 {
+		rest.Notes = append(rest.Notes, f.Bridge+" "+NotFast(result.SlowBecause))
+	}
+	if err := h.planDHCP(&rest, true); err != nil {
+		return result, err
+	}
+	planWatch(&rest)
+	if !dryRun {
+		if err := rest.Plan.Apply(h.Observe); err != nil {
+			return result, err
+		}
+	}
+	result.Plan, result.Notes = append(result.Plan, rest.Plan...), rest.Notes
+	return result, nil
+}
+
+// mendKernel puts right what the kernel has of a fan.
+func (h *Host) mendKernel(f fan.Fan, now seen, dryRun bool) (Result, error) {
 	_, there := now.Link(f.Device)
 	spec, err := f.SpecAmong(locals(now.State), there)
 	if err != nil {
 		return Result{}, err
 	}
 	result, err := h.planUp(spec, now, false)
-	if err != nil {
-		return Result{}, err
-	}
-	if !dryRun {
-		if err := result.Plan.Apply(h.Observe); err != nil {
-			return Result{}, err
-		}
-	}
-	dhcp := result
-	dhcp.Plan = nil
-	if err := h.planDHCP(&dhcp, true); err != nil {
+	if err != nil || dryRun {
 		return result, err
 	}
-	if !dryRun {
-		if err := dhcp.Plan.Apply(h.Observe); err != nil {
-			return result, err
-		}
+	if err := result.Plan.Apply(h.Observe); err != nil {
+		return Result{}, err
 	}
-	result.Plan, result.Notes = append(result.Plan, dhcp.Plan...), dhcp.Notes
 	return result, nil
 }

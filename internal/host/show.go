@@ -6,6 +6,7 @@ import (
 
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/dnsmasq"
+	"github.com/fanctl/fanctl/internal/firewall"
 	"github.com/fanctl/fanctl/internal/kernel"
 	"github.com/fanctl/fanctl/tunnel"
 )
@@ -23,6 +24,12 @@ type Status struct {
 	// Server is the process that does a fan's DHCP, 0 if there should be one and is
 	// none; nil for a fan without, or if the caller may not know.
 	Server *int
+	// FastPorts is how many containers' ports have the program of a fast fan; nil for
+	// others, or if the caller may not know.
+	FastPorts *int
+	// SlowBecause says what keeps a fast fan from being so, nil if nothing does or if the
+	// caller may not know.
+	SlowBecause []string
 }
 
 // Place says where the host's address is, and by what packets leave if that is another
@@ -50,6 +57,11 @@ func (h *Host) List() ([]Status, error) {
 		if counters, err := tunnel.ReadCounters(k.Bridge, status.Tunnel, s); err == nil {
 			status.Counters = &counters
 		}
+		if k.Fast != fan.Normal && os.Geteuid() == 0 {
+			if err := h.lookFast(&status, s); err != nil {
+				return nil, err
+			}
+		}
 		if k.DHCP && os.Geteuid() == 0 {
 			running, err := dnsmasq.Find(k.Bridge)
 			if err != nil {
@@ -63,4 +75,20 @@ func (h *Host) List() ([]Status, error) {
 		list = append(list, status)
 	}
 	return list, nil
+}
+
+// lookFast finds out what has become of a fan that is to be fast.
+func (h *Host) lookFast(status *Status, s kernel.State) error {
+	f := status.Fan
+	ports := tunnel.OnFastPorts(f, s)
+	status.FastPorts = &ports
+	if f.Fast == fan.FastAnyway || tunnel.IsFast(f, s) {
+		return nil
+	}
+	tables, err := firewall.Look()
+	if err != nil {
+		return err
+	}
+	status.SlowBecause, err = slowReasons(wantedBridge(f, status.Tunnel, s, tables), s, tables)
+	return err
 }

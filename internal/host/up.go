@@ -40,8 +40,11 @@ func (h *Host) Up(r fan.Spec, dryRun bool) (Result, error) {
 			return err
 		}
 		result.Notes = append(result.Notes, besideIPIP(result, now.State)...)
-		if err = h.planDHCP(&result, false); err != nil || dryRun {
+		if err = h.planDHCP(&result, false); err != nil {
 			return err
+		}
+		if planWatch(&result); dryRun {
+			return nil
 		}
 		return result.Plan.Apply(h.Observe)
 	})
@@ -104,7 +107,7 @@ func (h *Host) planUp(r fan.Spec, now seen, asked bool) (Result, error) {
 	}
 	t := tunnel.Want{Fan: f, Datapath: result.Datapath, Ways: devices, PlainSums: kernel.SumsPlainly(devices[0]),
 		OuterFirst: kernel.OuterFirst(kernel.Release()), Room: kernel.HasVXLAN(), InnerEthernet: kernel.MarksFrames(kernel.Release())}
-	b := bridge.Want{Fan: f, Tunnel: t.Name(), Ways: devices, WaysOut: waysOut(f, s), Docker: hasDocker(tables, program.Installed)}
+	b := wantedBridge(f, t.Name(), s, tables)
 	if t.Fast, err = decideFast(&result, asked, func() ([]string, error) { return slowReasons(b, s, tables) }); err != nil {
 		return Result{}, err
 	}
@@ -118,6 +121,10 @@ func (h *Host) planUp(r fan.Spec, now seen, asked bool) (Result, error) {
 	result.Plan = append(result.Plan, more...)
 	h.explain(whyUp(r, result, s))
 	return result, nil
+}
+
+func wantedBridge(f fan.Fan, tunnel string, s kernel.State, tables firewall.Tables) bridge.Want {
+	return bridge.Want{Fan: f, Tunnel: tunnel, Ways: devicesOf(f, s), WaysOut: waysOut(f, s), Docker: hasDocker(tables, program.Installed)}
 }
 
 // upBefore returns the fan of the same overlay that is up, or nil.
