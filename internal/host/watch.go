@@ -32,8 +32,8 @@ const (
 )
 
 // Watch keeps fast fans fast: when devices, filters or rules of nftables change it looks
-// at them again, at once. It returns nil when the context ends, or when there were fast
-// fans and none is left. What it has found is reported, an error only when it is another
+// at them again, at once. It returns nil when the context ends, when there were fast
+// fans and none is left, or when the program has been removed. What it has found is reported, an error only when it is another
 // one than before.
 func (h *Host) Watch(ctx context.Context, report func(Result, error)) error {
 	if os.Geteuid() != 0 {
@@ -73,8 +73,11 @@ func (h *Host) Watch(ctx context.Context, report func(Result, error)) error {
 		if err := changes.wait(pause); err != nil || ctx.Err() != nil {
 			return err
 		}
-		if own.replaced() {
-			return ErrReplaced
+		switch err := own.check(); {
+		case errors.Is(err, os.ErrNotExist):
+			return nil
+		case errors.Is(err, ErrReplaced):
+			return err
 		}
 	}
 }
@@ -132,8 +135,12 @@ func ownExecutable() (executable, error) {
 	return executable{path, was}, err
 }
 
-// replaced says whether another file has taken the program's place.
-func (e executable) replaced() bool {
+// check returns ErrReplaced if another file has taken the program's place, and
+// os.ErrNotExist if none has.
+func (e executable) check() error {
 	is, err := os.Stat(e.path)
-	return err == nil && !os.SameFile(e.was, is)
+	if err == nil && !os.SameFile(e.was, is) {
+		return ErrReplaced
+	}
+	return err
 }

@@ -54,21 +54,21 @@ func TestReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := executable{path, was}
-	if e.replaced() {
-		t.Error("a program that nobody has touched is replaced")
+	if err := e.check(); err != nil {
+		t.Errorf("a program that nobody has touched: %v", err)
 	}
 	write(path + ".new")
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
-	if !e.replaced() {
-		t.Error("another file at the program's path does not replace it")
+	if err := e.check(); !errors.Is(err, ErrReplaced) {
+		t.Errorf("another file at the program's path: %v", err)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if e.replaced() {
-		t.Error("a program that is gone is replaced")
+	if err := e.check(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a program that is gone: %v", err)
 	}
 }
 

@@ -89,7 +89,7 @@ func TestService(t *testing.T) {
 func TestServiceWithMissingDevice(t *testing.T) {
 	_, m := pair(t)
 	m.install(t, older)
-	m.write(t, "/etc/network/fan", "eth7/16 248.0.0.0/8\neth0/16 249.0.0.0/8 --fast\neth0/16 250.0.0.0/8\n")
+	m.write(t, "/etc/network/fan", "eth7/16 248.0.0.0/8\neth0/16 249.0.0.0/8 --frob\neth0/16 250.0.0.0/8\n")
 	m.boot(t)
 	if got := m.property(t, "ActiveState", "fanctl.service"); got != "active" || !has(t, m.Host, "fan-250") {
 		t.Errorf("after boot the service is %s, and the good fan there: %t", got, has(t, m.Host, "fan-250"))
