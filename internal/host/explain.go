@@ -36,6 +36,10 @@ func whyUp(r fan.Spec, result Result, s kernel.State) []string {
 	if f.Type == fan.IPIP {
 		reasons = append(reasons, whyDatapath(r, result, s))
 	}
+	if queues, spread := kernel.ReceiveQueues(f.Device); f.Type == fan.IPIP && queues > 1 && !spread {
+		reasons = append(reasons, fmt.Sprintf("%s has %d receive queues, and likely all packets of one host come by the same; fanctl(8) tells how to spread them",
+			f.Device, queues))
+	}
 	if f.NAT {
 		reasons = append(reasons, fmt.Sprintf("to the world packets go by %s, with its address", strings.Join(waysOut(f, s), " or ")))
 	}
