@@ -36,7 +36,8 @@ func whyUp(r fan.Spec, result Result, s kernel.State) []string {
 	if f.Type == fan.IPIP {
 		reasons = append(reasons, whyDatapath(r, result, s))
 	}
-	if queues, spread := kernel.ReceiveQueues(f.Device); f.Type == fan.IPIP && queues > 1 && !spread {
+	card, _ := s.Link(f.Device)
+	if queues, spread := kernel.ReceiveQueues(card); f.Type == fan.IPIP && queues > 1 && !spread {
 		reasons = append(reasons, fmt.Sprintf("%s has %d receive queues, and likely all packets of one host come by the same; fanctl(8) tells how to spread them",
 			f.Device, queues))
 	}

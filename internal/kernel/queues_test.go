@@ -20,8 +20,15 @@ func TestReceiveQueues(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			devices := t.TempDir()
+			dir := filepath.Join(devices, "eth0")
+			if err := os.MkdirAll(filepath.Join(dir, "device"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "ifindex"), []byte("7\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
 			for i, mask := range c.masks {
-				queue := filepath.Join(devices, "eth0", "queues", "rx-"+strconv.Itoa(i))
+				queue := filepath.Join(dir, "queues", "rx-"+strconv.Itoa(i))
 				if err := os.MkdirAll(queue, 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -29,11 +36,13 @@ func TestReceiveQueues(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if queues, spread := receiveQueues(devices, "eth0"); queues != c.queues || spread != c.spread {
+			if queues, spread := receiveQueues(devices, Link{Name: "eth0", Index: 7}); queues != c.queues || spread != c.spread {
 				t.Errorf("%d queues, spread: %t; want %d, %t", queues, spread, c.queues, c.spread)
 			}
-			if queues, _ := receiveQueues(devices, "eth1"); queues != 0 {
-				t.Errorf("a device that is not there has %d queues", queues)
+			for _, other := range []Link{{Name: "eth1", Index: 7}, {Name: "eth0", Index: 8}} {
+				if queues, _ := receiveQueues(devices, other); queues != 0 {
+					t.Errorf("%s with number %d, which is not there, has %d queues", other.Name, other.Index, queues)
+				}
 			}
 		})
 	}
