@@ -101,6 +101,13 @@ func planDetach(h *netlink.Handle, f fan.Fan, s kernel.State, gone map[int]bool,
 			touched = append(touched, l)
 		}
 	}
+	if f.Fast != fan.Normal {
+		for _, port := range FastPorts(f, s) {
+			if l, _ := s.Link(port); s.HasClsact(l.Index) {
+				touched = append(touched, l)
+			}
+		}
+	}
 	for _, link := range touched {
 		if left[link.Index] == 0 && link.Name != fan.SharedTunnel && !slices.Contains(before.Clsact, link.Name) {
 			p = append(p, clsactAwayStep(h, link.Name))

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
-	"github.com/vishvananda/netlink"
 
 	"github.com/fanctl/fanctl/fan"
 	"github.com/fanctl/fanctl/internal/kernel"
@@ -32,19 +31,17 @@ func FastPorts(f fan.Fan, s kernel.State) []string {
 	return names
 }
 
-// othersFilter says whether somebody else has filters on a device, or the place for some.
+// othersFilter says whether somebody else has filters on a device.
 func othersFilter(l kernel.Link, owner string, s kernel.State) bool {
-	ours := false
 	for _, f := range s.Filters {
 		if f.Link != l.Index {
 			continue
 		}
-		if _, mine := ownedBy(owner, f); !mine {
+		if _, ours := ownedBy(owner, f); !ours {
 			return true
 		}
-		ours = ours || !f.TCX
 	}
-	return s.HasClsact(l.Index) && !ours
+	return false
 }
 
 // OnFastPorts returns how many bridge ports have the fan's program.
@@ -87,7 +84,7 @@ func (w Want) fastAttachments(s kernel.State) []attachment {
 		}
 	}
 	for _, port := range FastPorts(w.Fan, s) {
-		list = append(list, attachment{device: port, program: program, foreign: true, hot: true})
+		list = append(list, attachment{device: port, program: program, foreign: true, port: true})
 	}
 	return list
 }
@@ -133,11 +130,4 @@ func forget(m *ebpf.Map, ports []int) error {
 		}
 	}
 	return nil
-}
-
-// PlanPorts returns the steps that give the program of the fast path to bridge ports
-// that are new, and take it from those that can't have it any more. The rest of the
-// fan must be as it should.
-func PlanPorts(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
-	return append(planFilters(h, w, s), planObsolete(h, w, s)...)
 }

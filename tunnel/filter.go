@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -30,6 +31,7 @@ type attachment struct {
 	program string
 	foreign bool // the device is not ours
 	hot     bool // of all that each packet passes on its way the dearest
+	port    bool // the device is a container's port, of which there may be hundreds
 }
 
 func (a attachment) direction() string {
@@ -58,8 +60,10 @@ func (a attachment) attachedAs(owner string, s kernel.State) (kernel.Filter, boo
 		return kernel.Filter{}, false
 	}
 	for _, f := range s.Filters {
-		program, ours := ownedBy(owner, f)
-		if ours && program == a.program && f.Link == link.Index && f.Egress == a.egress {
+		if f.Link != link.Index || f.Egress != a.egress {
+			continue
+		}
+		if program, ours := ownedBy(owner, f); ours && program == a.program {
 			return f, true
 		}
 	}
@@ -89,8 +93,9 @@ func (a attachment) freePriority(first uint16, s kernel.State) uint16 {
 // not matter what others do with the device's qdiscs; and where it is hot, because a
 // packet pays some 80 ns less. Elsewhere the grace period of RCU that each costs
 // "up", some 15 ms unless the kernel expedites them (include/net/tcx.h:
-// tcx_entry_sync), buys nothing.
-func (a attachment) byTCX(s kernel.State) bool { return (a.foreign || a.hot) && s.TCX }
+// tcx_entry_sync), buys nothing; with a thousand ports it would be ten seconds, in which
+// nobody else can change a device.
+func (a attachment) byTCX(s kernel.State) bool { return (a.foreign || a.hot) && !a.port && s.TCX }
 
 // attachStep attaches the program that the loader has, in place of the filter that
 // is there if replaces is not nil.
@@ -130,7 +135,15 @@ type loader struct {
 	ready       bool
 	constants   bpf.Config
 	fingerprint map[string]string
+	found       map[string]*ebpf.Program // attached somewhere, by name
 	loaded      *bpf.Programs
+}
+
+// needs adds a program to those that are to be loaded.
+func (l *loader) needs(name string) {
+	if !slices.Contains(l.names, name) {
+		l.names = append(l.names, name)
+	}
 }
 
 func (l *loader) program(name string) (*ebpf.Program, string, error) {
@@ -167,6 +180,18 @@ func (l *loader) prepare() (err error) {
 
 // attached returns the program as it is attached somewhere, or nil.
 func (l *loader) attached(name string) *ebpf.Program {
+	program, looked := l.found[name]
+	if !looked {
+		program = l.find(name)
+		if l.found == nil {
+			l.found = map[string]*ebpf.Program{}
+		}
+		l.found[name] = program
+	}
+	return program
+}
+
+func (l *loader) find(name string) *ebpf.Program {
 	for _, f := range l.state.Filters {
 		if !isNamed(f, l.owner, name, l.fingerprint[name]) {
 			continue

@@ -141,6 +141,7 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 	if w.catches() {
 		p = append(p, planGuard(h, fan.SharedTunnel, s)...)
 	}
+	fingerprint := fingerprints(config)
 	clsact := map[string]bool{}
 	for _, a := range w.attachments(s) {
 		link, there := s.Link(a.device)
@@ -152,16 +153,27 @@ func planFilters(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 		if header := linkHeader(link); a.foreign && there && header != config.LinkHeader {
 			// A second way whose packets begin with another header than the first's.
 			otherLink.config = withLinkHeader(l.config, header)
-			otherLink.names = []string{a.program}
+			otherLink.needs(a.program)
 			other := config
 			other.LinkHeader = header
-			p = append(p, planFilter(h, w, a, s, other, complete, otherLink)...)
+			p = append(p, planFilter(h, w, a, s, fingerprints(other), complete, otherLink)...)
 			continue
 		}
-		l.names = append(l.names, a.program)
-		p = append(p, planFilter(h, w, a, s, config, complete, l)...)
+		l.needs(a.program)
+		p = append(p, planFilter(h, w, a, s, fingerprint, complete, l)...)
 	}
 	return p
+}
+
+// fingerprints returns a function that works out each program's once.
+func fingerprints(config bpf.Config) func(program string) string {
+	known := map[string]string{}
+	return func(program string) string {
+		if known[program] == "" {
+			known[program] = bpf.Fingerprint(program, config)
+		}
+		return known[program]
+	}
 }
 
 // withLinkHeader returns what gives the same constants but for the link header.
@@ -173,7 +185,7 @@ func withLinkHeader(config func() (bpf.Config, error), header uint8) func() (bpf
 	}
 }
 
-func planFilter(h *netlink.Handle, w Want, a attachment, s kernel.State, config bpf.Config, complete bool, l *loader) plan.Plan {
+func planFilter(h *netlink.Handle, w Want, a attachment, s kernel.State, fingerprint func(string) string, complete bool, l *loader) plan.Plan {
 	owner := w.Fan.Bridge
 	have, there := a.attachedAs(owner, s)
 	if !there {
@@ -183,7 +195,7 @@ func planFilter(h *netlink.Handle, w Want, a attachment, s kernel.State, config 
 		}
 		return plan.Plan{attachStep(h, a, first, nil, s, l)}
 	}
-	if complete && isNamed(have, owner, a.program, bpf.Fingerprint(a.program, config)) {
+	if complete && isNamed(have, owner, a.program, fingerprint(a.program)) {
 		return nil
 	}
 	return plan.Plan{attachStep(h, a, 0, &have, s, l)}
@@ -230,10 +242,20 @@ func planObsolete(h *netlink.Handle, w Want, s kernel.State) plan.Plan {
 			p = append(p, detachStep(h, a, f))
 			if isPortProgram(program) {
 				ports = append(ports, f.Link)
+				p = append(p, planPlaceAway(h, link, f, s)...)
 			}
 		}
 	}
 	return append(p, planForget(w.Fan.Bridge, ports, s)...)
+}
+
+// planPlaceAway takes the clsact qdisc off a container's port whose only filter goes.
+func planPlaceAway(h *netlink.Handle, port kernel.Link, last kernel.Filter, s kernel.State) plan.Plan {
+	other := func(f kernel.Filter) bool { return f.Link == port.Index && !f.TCX && f != last }
+	if last.TCX || slices.ContainsFunc(s.Filters, other) {
+		return nil
+	}
+	return plan.Plan{clsactAwayStep(h, port.Name)}
 }
 
 // configNow returns the constants with the devices' indices as they are when

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -36,6 +37,7 @@ func watchCommand(usage cli.OnUsageErrorFunc) *cli.Command {
 func watch(c *cli.Context, h *host.Host) error {
 	ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
 	defer stop()
+	debug.SetGCPercent(25) // it lives long and does little: memory counts for more than time
 	slow := map[string]string{}
 	err := h.Watch(ctx, func(r host.Result, err error) {
 		if err != nil {

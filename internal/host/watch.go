@@ -22,10 +22,11 @@ const (
 	// handover is how long one watcher waits for the end of another.
 	handover = time.Second
 	// Changes come in a row, for a container's device is made in several. They are gathered
-	// for a while that keeps a port from waiting for longer than a tenth of a second, and
-	// the watcher from using the host up where devices come and go all the time.
-	gatherLeast, gatherMost = 20 * time.Millisecond, 70 * time.Millisecond
-	gatherShare             = 4
+	// for twice the time of a look, so that the watcher never takes more than a third of a
+	// processor where devices come and go all the time. With some hundred ports a look
+	// takes 20 ms, and a new port waits for less than a tenth of a second.
+	gatherLeast = 20 * time.Millisecond
+	gatherShare = 2
 	// setback is how long it rests after an error: what it has tried and taken back is a
 	// change, too.
 	setback = 2 * time.Second
@@ -61,7 +62,7 @@ func (h *Host) Watch(ctx context.Context, report func(Result, error)) error {
 	for {
 		began := time.Now()
 		n, errs := h.mendFast(report)
-		pause := min(max(gatherShare*time.Since(began), gatherLeast), gatherMost)
+		pause := max(gatherShare*time.Since(began), gatherLeast)
 		if len(errs) > 0 {
 			pause = setback
 		}

@@ -229,7 +229,8 @@ func (s *State) lookFilters(h *netlink.Handle) error {
 		return fmt.Errorf("list qdiscs: %w", err)
 	}
 	for _, q := range qdiscs {
-		if q.Attrs().Parent == netlink.HANDLE_ROOT && q.Type() != "noqueue" {
+		shapes := q.Attrs().Parent == netlink.HANDLE_ROOT && q.Type() != "noqueue"
+		if shapes || q.Type() == "ingress" { // older than clsact, and in its place
 			s.Shaped = append(s.Shaped, q.Attrs().LinkIndex)
 		}
 		if q.Type() != "clsact" {

@@ -8,6 +8,7 @@ import (
 // lookTCX adds the programs that are attached by tcx. A kernel before 6.6 does not
 // know the question, and without privilege there is no answer; both have none.
 func (s *State) lookTCX() {
+	names := map[ebpf.ProgramID]string{} // one program may be at a thousand devices
 	for _, l := range s.Links {
 		for _, egress := range []bool{false, true} {
 			attached, err := link.QueryPrograms(link.QueryOptions{Target: l.Index, Attach: TCXType(egress)})
@@ -16,7 +17,12 @@ func (s *State) lookTCX() {
 			}
 			s.TCX = true
 			for _, p := range attached.Programs {
-				s.Filters = append(s.Filters, Filter{Link: l.Index, Egress: egress, TCX: true, Name: programName(p.ID), Program: int(p.ID)})
+				name, known := names[p.ID]
+				if !known {
+					name = programName(p.ID)
+					names[p.ID] = name
+				}
+				s.Filters = append(s.Filters, Filter{Link: l.Index, Egress: egress, TCX: true, Name: name, Program: int(p.ID)})
 			}
 		}
 	}
