@@ -94,6 +94,7 @@ func Obstacles(w Want, ports []string, s kernel.State, tables firewall.Tables) (
 	after := firewall.After(rules(w), tables, notOthers(w.Fan, othersIn(s, w.Fan.Bridge)))
 	return after.Obstacles(firewall.Passage{
 		Overlay: w.Fan.Mapping.Overlay(),
+		Local:   append(w.Fan.Kept(), w.Fan.BridgePrefix().Addr()),
 		Devices: append([]string{w.Fan.Bridge, w.Tunnel}, ports...),
 		Bridged: w.Fan.Type == fan.VXLAN,
 		Own:     IsOwnChain,

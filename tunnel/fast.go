@@ -63,6 +63,9 @@ func IsFast(f fan.Fan, s kernel.State) bool {
 	return m != nil && m.MaxEntries() > 1
 }
 
+// fewPorts are so few that each can have its program by tcx: that takes a second.
+const fewPorts = 64
+
 func isPortProgram(program string) bool { return program == bpf.IPIPPort || program == bpf.VXLANPort }
 
 // fastAttachments are those of the fast path beside the programs that a fan has anyway.
@@ -83,8 +86,9 @@ func (w Want) fastAttachments(s kernel.State) []attachment {
 			}
 		}
 	}
-	for _, port := range FastPorts(w.Fan, s) {
-		list = append(list, attachment{device: port, program: program, foreign: true, port: true})
+	ports := FastPorts(w.Fan, s)
+	for _, port := range ports {
+		list = append(list, attachment{device: port, program: program, foreign: true, crowded: len(ports) > fewPorts})
 	}
 	return list
 }

@@ -31,7 +31,7 @@ type attachment struct {
 	program string
 	foreign bool // the device is not ours
 	hot     bool // of all that each packet passes on its way the dearest
-	port    bool // the device is a container's port, of which there may be hundreds
+	crowded bool // the device is a container's port, one of very many
 }
 
 func (a attachment) direction() string {
@@ -94,8 +94,9 @@ func (a attachment) freePriority(first uint16, s kernel.State) uint16 {
 // packet pays some 80 ns less. Elsewhere the grace period of RCU that each costs
 // "up", some 15 ms unless the kernel expedites them (include/net/tcx.h:
 // tcx_entry_sync), buys nothing; with a thousand ports it would be ten seconds, in which
-// nobody else can change a device.
-func (a attachment) byTCX(s kernel.State) bool { return (a.foreign || a.hot) && !a.port && s.TCX }
+// nobody else can change a device. But when a device gets or loses its clsact qdisc, the
+// kernel drops what is sent to it for some 0.1 ms (net/sched/sch_api.c: qdisc_graft).
+func (a attachment) byTCX(s kernel.State) bool { return (a.foreign || a.hot) && !a.crowded && s.TCX }
 
 // attachStep attaches the program that the loader has, in place of the filter that
 // is there if replaces is not nil.

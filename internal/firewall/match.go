@@ -105,7 +105,7 @@ func (w *walk) condition(c condition) answer {
 	case "-o":
 		return onDevice(c.value, w.leg.out)
 	case "-s", "-d":
-		return inside(c.value, w.passage.Overlay)
+		return inside(c.value, w.passage)
 	case "-p":
 		return ofProtocol(c.value)
 	case "--src-type", "--dst-type":
@@ -146,16 +146,17 @@ func (w *walk) onPort(c condition) answer {
 	return maybe
 }
 
-// inside says whether an address of the overlay is one of the network.
-func inside(network string, overlay netip.Prefix) answer {
+// inside says whether an address of the passage is one of the network. Bridged, what is
+// for the host's own address may be translated and never reach the host.
+func inside(network string, passage Passage) answer {
 	p, err := netip.ParsePrefix(network)
 	if err != nil {
 		return maybe // a mask with holes
 	}
 	switch {
-	case !p.Overlaps(overlay):
+	case !p.Overlaps(passage.Overlay), !passage.Bridged && p.IsSingleIP() && slices.Contains(passage.Local, p.Addr()):
 		return never
-	case p.Bits() <= overlay.Bits():
+	case p.Bits() <= passage.Overlay.Bits():
 		return always
 	}
 	return maybe

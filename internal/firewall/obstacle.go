@@ -18,6 +18,8 @@ import (
 // this host. Neither address is the host's own, and nothing has marked them.
 type Passage struct {
 	Overlay netip.Prefix
+	// Local are the host's own addresses inside of the overlay.
+	Local []netip.Addr
 	// Devices are those by which they come or leave: first the bridge, then the
 	// tunnel, then the bridge's ports.
 	Devices []string

@@ -10,7 +10,8 @@ import (
 func isFanChain(chain string) bool { return strings.HasPrefix(chain, "FAN-") }
 
 func ipipPassage() Passage {
-	return Passage{Overlay: netip.MustParsePrefix("250.0.0.0/8"), Devices: []string{"fan-250", "ftun-250", "veth1", "veth2"}, Own: isFanChain}
+	return Passage{Overlay: netip.MustParsePrefix("250.0.0.0/8"), Local: []netip.Addr{netip.MustParseAddr("250.0.45.1")},
+		Devices: []string{"fan-250", "ftun-250", "veth1", "veth2"}, Own: isFanChain}
 }
 
 func vxlanPassage() Passage {
@@ -238,6 +239,13 @@ func operators() map[string]ruleSet {
 		"a port led elsewhere": {"*nat\n-A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n" + fan,
 			"iptables -t nat -A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128",
 			"iptables -t nat -A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128"},
+		"a port of the host's address": {"*nat\n-A PREROUTING -d 250.0.45.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 250.0.45.9:80\n" + fan,
+			"", "iptables -t nat -A PREROUTING -d 250.0.45.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 250.0.45.9:80"},
+		"a port of a container": {"*nat\n-A PREROUTING -d 250.0.45.2/32 -p tcp -j DNAT --to-destination 250.0.45.9\n" + fan,
+			"iptables -t nat -A PREROUTING -d 250.0.45.2/32 -p tcp -j DNAT --to-destination 250.0.45.9",
+			"iptables -t nat -A PREROUTING -d 250.0.45.2/32 -p tcp -j DNAT --to-destination 250.0.45.9"},
+		"all but the host's address": {"*nat\n-A PREROUTING ! -d 250.0.45.1/32 -p tcp -j REDIRECT\n" + fan,
+			"iptables -t nat -A PREROUTING ! -d 250.0.45.1/32 -p tcp -j REDIRECT", "iptables -t nat -A PREROUTING ! -d 250.0.45.1/32 -p tcp -j REDIRECT"},
 		"all that leaves is translated": {fan + "*nat\n-A POSTROUTING -j MASQUERADE\n",
 			"iptables -t nat -A POSTROUTING -j MASQUERADE", "iptables -t nat -A POSTROUTING -j MASQUERADE"},
 		"all that leaves by a card is translated": {saved: fan + "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\n"},

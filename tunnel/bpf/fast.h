@@ -7,7 +7,8 @@
  * whole or not at all. A flow of TCP does if its first segment does. One of UDP does
  * when a packet of it has gone through the stack and come out with the addresses and
  * ports that it had: a translated one never does. So what answers to a published port
- * goes the way by which the question came.
+ * goes the way by which the question came, even where the same ends have talked
+ * without translation before: then a translated packet ends their fast flow.
  *
  * What is not plain, in fragments, at the end of its life, too long or not TCP or UDP
  * goes on to the stack, which answers it or does what it always did.
@@ -36,12 +37,10 @@ struct flow {
 /* FLOW_ASKED: a packet is on its way through the stack, to see how it comes out. */
 enum flow_state { FLOW_ASKED = 1, FLOW_FAST };
 
-/* Jiffies by their low bits. */
 struct flow_info {
 	__u32 state;
-	__u32 since; /* it has this state */
-	__u32 learned; /* which port its container is behind */
-	__u32 zero;
+	__u32 learned; /* which port its container is behind; jiffies by their low bits */
+	__u32 begun;   /* it has begun by its first segment, and nothing but answers to that came */
 };
 
 /* Of fixed size; a flow that is forgotten goes on through the stack. */
@@ -94,10 +93,23 @@ static __always_inline int same_mac(const __u8 *a, const volatile __u8 *b)
 	return same;
 }
 
+/* Whether a hardware address is one that frames can come from. A bridge takes none that
+ * come from another. */
+static __always_inline int is_station(const __u8 *address)
+{
+	__u8 any = 0;
+
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++)
+		any |= address[i];
+	return any && !(address[0] & 1);
+}
+
 /* A packet that can go the fast way. */
 struct candidate {
 	struct flow flow;
-	__u32 begins; /* the first segment of a TCP flow */
+	__u32 begins;  /* the first segment of a TCP flow */
+	__u32 answers; /* the answer to that */
 };
 
 /* Whether a packet can go the fast way; its flow is turned so that this host's
@@ -114,13 +126,15 @@ static __always_inline int can_go_fast(const struct ipv4 *ip, const void *data_e
 		return 0;
 	if (transport + UDP_HEADER > (const __u8 *)data_end)
 		return 0;
-	c->begins = 0;
+	c->begins = c->answers = 0;
 	c->flow.protocol = ip->protocol;
 	if (ip->protocol == IPPROTO_TCP) {
 		if (transport + TCP_HEADER > (const __u8 *)data_end)
 			return 0;
 		flags = transport[TCP_FLAGS];
-		c->begins = (flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) == TCP_SYN;
+		flags &= TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK;
+		c->begins = flags == TCP_SYN;
+		c->answers = flags == (TCP_SYN | TCP_ACK);
 	} else if (ip->protocol != IPPROTO_UDP) {
 		return 0;
 	}
@@ -133,17 +147,23 @@ static __always_inline int can_go_fast(const struct ipv4 *ip, const void *data_e
 
 static __always_inline void set_flow(const struct flow *flow, enum flow_state state)
 {
-	struct flow_info info = { .state = state, .since = (__u32)bpf_jiffies64() };
+	struct flow_info info = {
+		.state = state,
+		.begun = state == FLOW_FAST,
+	};
 
 	bpf_map_update_elem(&flows, flow, &info, BPF_ANY);
 }
 
-/* Learns which port a hardware address is behind. */
+/* Learns which port a hardware address is behind. That of the bridge is behind none:
+ * like the bridge itself, this believes no container that sends with it. */
 static __always_inline void learn(const __u8 *source, __u32 index)
 {
 	struct mac key = {};
 	__u32 *port;
 
+	if (same_mac(source, config.bridge_mac))
+		return;
 	__builtin_memcpy(key.octets, source, ETH_ALEN);
 	port = bpf_map_lookup_elem(&ports, &key);
 	if (!port)
@@ -173,7 +193,14 @@ static __always_inline int is_fast(const struct candidate *c, const __u8 *source
 	if (info && info->state == FLOW_FAST) {
 		if (source)
 			learn_again(info, source, port);
-		return 1;
+		if (!c->answers || info->begun) {
+			if (info->begun != (c->begins || c->answers))
+				info->begun = c->begins || c->answers;
+			return 1;
+		}
+		/* What this answers has gone through the stack: as another flow, translated. */
+		bpf_map_delete_elem(&flows, &c->flow);
+		return 0;
 	}
 	if (source)
 		learn(source, port);
@@ -192,10 +219,8 @@ static __always_inline void came_out(const struct flow *flow)
 {
 	struct flow_info *info = bpf_map_lookup_elem(&flows, flow);
 
-	if (info && info->state == FLOW_ASKED) {
-		info->since = (__u32)bpf_jiffies64();
+	if (info && info->state == FLOW_ASKED)
 		info->state = FLOW_FAST;
-	}
 }
 
 /* A packet of UDP has come to a container, not to the host, which translates no others:
@@ -204,23 +229,6 @@ static __always_inline void came_in(const struct flow *flow)
 {
 	if (!bpf_map_lookup_elem(&flows, flow))
 		set_flow(flow, FLOW_FAST);
-}
-
-/* How long packets may have been on their way through the stack when their flow has
- * become fast: 100 jiffies are 0.1 to 1 s. */
-#define IN_THE_STACK 100
-
-/* A packet reaches a container through the stack. If its flow is fast, then that is
- * another flow with the same ends: its packets were translated, so that what answers
- * them has to be, too. */
-static __always_inline void came_through(const struct candidate *c)
-{
-	struct flow_info *info = bpf_map_lookup_elem(&flows, &c->flow);
-
-	if (!info || info->state != FLOW_FAST)
-		return;
-	if (c->begins || (c->flow.protocol == IPPROTO_UDP && (__u32)bpf_jiffies64() - info->since > IN_THE_STACK))
-		bpf_map_delete_elem(&flows, &c->flow);
 }
 
 static __always_inline struct local *local_slot(__u32 address)
@@ -311,15 +319,17 @@ static __always_inline void note_sent(struct __sk_buff *skb)
 		came_out(&c.flow);
 }
 
-/* At the fan bridge's way out: what comes to containers through the stack. */
+/* At the fan bridge's way out: what comes to containers through the stack. If it was
+ * translated, or begins what the stack is to see, what answers has to go there, too. */
 static __always_inline void note_delivered(struct __sk_buff *skb, const struct ipv4 *ip, const void *data_end)
 {
 	struct candidate c = {};
 
 	if (!can_go_fast(ip, data_end, skb->len - ETH_HLEN, 0, &c))
 		return;
-	came_through(&c);
-	if (c.flow.protocol == IPPROTO_UDP)
+	if (c.begins || skb->tc_index != ends_of(ip))
+		bpf_map_delete_elem(&flows, &c.flow);
+	else if (c.flow.protocol == IPPROTO_UDP)
 		came_out(&c.flow);
 }
 

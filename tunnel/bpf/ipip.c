@@ -36,6 +36,15 @@ int ipip_send(struct __sk_buff *skb)
 	return verdict == IN_TUNNEL ? PASS : verdict;
 }
 
+/* Whether an address is the host's own or one of many: what comes from there the host
+ * does not pass on. */
+static __always_inline int is_no_sender(struct __sk_buff *skb, __be32 address)
+{
+	struct bpf_fib_lookup route = { .family = AF_INET, .ifindex = config.bridge, .ipv4_dst = address };
+
+	return bpf_fib_lookup(skb, &route, sizeof(route), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
 /* At the way in of a bridge port of a container: the fast way out. */
 SEC("tc")
 int ipip_port(struct __sk_buff *skb)
@@ -49,11 +58,11 @@ int ipip_port(struct __sk_buff *skb)
 	__u16 check;
 	int verdict;
 
-	if ((void *)(ip + 1) > data_end || !count || skb->vlan_present)
+	if ((void *)(ip + 1) > data_end || !count || skb->vlan_present || !is_station(eth->h_source))
 		return NEXT;
 	if (skb->protocol != bpf_htons(ETH_P_IP) || !same_mac(eth->h_dest, config.bridge_mac) ||
 	    outgoing_host(bpf_ntohl(ip->saddr), bpf_ntohl(ip->daddr), &w.host) != OUT_SEND ||
-	    !can_go_fast(ip, data_end, w.bytes, 1, &c)) {
+	    !can_go_fast(ip, data_end, w.bytes, 1, &c) || (c.begins && is_no_sender(skb, ip->saddr))) {
 		learn(eth->h_source, skb->ifindex);
 		return NEXT;
 	}
@@ -246,6 +255,7 @@ int ipip_receive(struct __sk_buff *skb)
 	void *data_end;
 	struct ipv4 *ip, *inner;
 	struct local *l;
+	__u16 ends;
 	__u8 ecn;
 
 	/* Like the stack, nothing of frames for other hosts' cards, which a switch may
@@ -303,12 +313,14 @@ int ipip_receive(struct __sk_buff *skb)
 		if (l)
 			return deliver(skb, count, l, packets);
 	}
+	ends = ends_of(inner);
 	if (bpf_skb_adjust_room(skb, -(int)sizeof(*ip), BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
 	    address_to_tunnel(skb, at)) {
 		count->malformed++;
 		return DROP;
 	}
+	skb->tc_index = ends;
 	count->rx_packets += packets;
 	count->rx_bytes += bytes - sizeof(*ip) - at;
 	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
@@ -381,6 +393,7 @@ int ipip_whole(struct __sk_buff *skb)
 		count->malformed++;
 		return DROP;
 	}
+	skb->tc_index = ends_of(&inner);
 	count->rx_packets += segments(skb);
 	count->rx_bytes += bpf_ntohs(inner.tot_len);
 	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
@@ -397,7 +410,10 @@ int guard(struct __sk_buff *skb)
 	return DROP;
 }
 
-/* At the fan bridge's way out, after the host's firewall. */
+/* At the fan bridge's way out, after the host's firewall. Packets whose addresses were
+ * translated leave by the bridge device and not by the inlet: from a port of the bridge,
+ * connection tracking would see them as others than it knows, where bridged packets
+ * pass it, and translate them again. */
 SEC("tc")
 int ipip_deliver(struct __sk_buff *skb)
 {
@@ -410,7 +426,7 @@ int ipip_deliver(struct __sk_buff *skb)
 		return NEXT;
 	if (config.fast)
 		note_delivered(skb, ip, data_end);
-	if (ip->protocol != IPPROTO_TCP)
+	if (ip->protocol != IPPROTO_TCP || skb->tc_index != ends_of(ip))
 		return NEXT;
 	return bpf_redirect(config.inlet, BPF_F_INGRESS);
 }

@@ -72,9 +72,8 @@ type ipipFlow struct {
 type ipipFlowInfo struct {
 	_       structs.HostLayout
 	State   uint32
-	Since   uint32
 	Learned uint32
-	Zero    uint32
+	Begun   uint32
 }
 
 type ipipLocal struct {

@@ -159,7 +159,7 @@ static __always_inline void learn_remote(struct __sk_buff *skb, __u32 host)
 	struct mac key = {};
 	__u32 *known;
 
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end || !is_station(eth->h_source))
 		return;
 	__builtin_memcpy(key.octets, eth->h_source, ETH_ALEN);
 	known = bpf_map_lookup_elem(&remotes, &key);
@@ -194,9 +194,11 @@ int vxlan_receive(struct __sk_buff *skb)
 	}
 	count->rx_packets += segments(skb);
 	count->rx_bytes += skb->len;
-	if (config.fast)
-		learn_remote(skb, key.remote_ipv4);
-	return PASS;
+	if (!config.fast)
+		return PASS;
+	learn_remote(skb, key.remote_ipv4);
+	skb->tc_index = ends_between(bpf_htonl(f.source), bpf_htonl(f.target));
+	return NEXT; /* clsact gives tc_index another value after PASS (net/core/dev.c: tc_run) */
 }
 
 /* RFC 7348, section 5. */
@@ -302,7 +304,7 @@ int vxlan_port(struct __sk_buff *skb)
 	struct candidate c = {};
 	struct ethhdr frame;
 
-	if ((void *)(ip + 1) > data_end || !count || skb->vlan_present)
+	if ((void *)(ip + 1) > data_end || !count || skb->vlan_present || !is_station(eth->h_source))
 		return NEXT;
 	if (skb->protocol != bpf_htons(ETH_P_IP) || (eth->h_dest[0] & 1) ||
 	    outgoing_host(bpf_ntohl(ip->saddr), bpf_ntohl(ip->daddr), &w.host) != OUT_SEND ||
