@@ -34,16 +34,25 @@ func (s *stage) play(t testing.TB, one story) []string {
 		s.written[one.config] = constants(t, s.spec, one.config)
 	}
 	s.begin(s.written[one.config])
+	s.learn(t, one.known)
+	tell := func(i int, key, value []byte) string { return s.tell(t, i, key, value) }
 	var all []string
 	for _, scene := range one.scenes {
-		h := &host{scene: scene}
+		h := &host{scene: scene, tell: tell}
 		h.frame = slices.Clone(scene.frame)
+		h.written[0] = scene.mark
+		if scene.untouched {
+			h.written[1] = uint32(s.ends(h.frame[h.link:])[0])
+		}
+		before := h.written[1]
 		h.show(s.processor)
 		s.call = h.call
 		verdict, err := s.run()
 		if err != nil {
 			h.say("error: %v", err)
 		}
+		h.readBack(s.processor)
+		h.say("mark %d, %s", h.written[0], s.endsMean(h, before))
 		h.say("verdict %d, packet of %d bytes %x", int32(verdict), len(h.frame), h.frame)
 		all = append(all, h.String())
 	}
@@ -55,6 +64,10 @@ func (s *stage) counted(t testing.TB) string {
 	t.Helper()
 	var said []string
 	for i, name := range s.maps {
+		if s.tables[i] != nil {
+			said = append(said, s.entries(t, i)...)
+			continue
+		}
 		m, all := s.spec.Maps[name], s.values(i)
 		for n := range m.MaxEntries {
 			if value := all[n*m.ValueSize:][:m.ValueSize]; !slices.Equal(value, make([]byte, len(value))) {
@@ -83,6 +96,7 @@ func TestSameBehaviour(t *testing.T) {
 	for _, p := range pairs(t) {
 		for _, name := range slices.Sorted(maps.Keys(p.both[0].Programs)) {
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				stages := [2]*stage{newStage(p.both[0], name), newStage(p.both[1], name)}
 				all := stories(t, name)
 				played := make([][]string, len(all))

@@ -180,9 +180,15 @@ func read(t testing.TB, order binary.ByteOrder, of btf.Type, data []byte) map[st
 			fields[m.Name] = fmt.Sprintf("%x", b)
 			continue
 		}
+		order := order
+		if named, ok := m.Type.(*btf.Typedef); ok && strings.HasPrefix(named.Name, "__be") {
+			order = binary.BigEndian
+		}
 		switch size {
 		case 1:
 			fields[m.Name] = uint64(b[0])
+		case 2:
+			fields[m.Name] = uint64(order.Uint16(b))
 		case 4:
 			fields[m.Name] = uint64(order.Uint32(b))
 		case 8:
@@ -214,13 +220,15 @@ func constants(t testing.TB, spec *ebpf.CollectionSpec, c bpf.Config) []byte {
 // orders; and what is given to this machine's kernel is in this machine's.
 func TestConstantsAreReadAsTheyAreWritten(t *testing.T) {
 	f := testFan(t, "10.0.200.201", fan.VXLAN)
-	c := bpf.NewConfig(f, bpf.Devices{Bridge: 0x01020304, Tunnel: 0x05060708, Underlay: 0x090a0b0c, LinkHeader: 14, OuterFirst: true, Catches: true,
+	f.Port = 0x1234
+	c := bpf.NewConfig(f, bpf.Devices{Fast: true, InnerEthernet: true, Bridge: 0x01020304, Tunnel: 0x05060708, Underlay: 0x090a0b0c, LinkHeader: 14, OuterFirst: true, Catches: true,
 		TunnelMAC: [6]byte{2, 0xfa, 1, 2, 3, 4}, Inlet: 0x0d0e0f10})
 	want := map[string]any{
 		"underlay": uint64(0x0a000000), "underlay_mask": uint64(0xffff0000), "overlay": uint64(0xfa000000), "overlay_mask": uint64(0xff000000),
 		"slice": uint64(0xfac8c900), "slice_mask": uint64(0xffffff00), "host": uint64(0x0a00c8c9), "shift": uint64(8), "vni": uint64(0xfa0000),
 		"mtu": uint64(f.MTU), "bridge": uint64(0x01020304), "tunnel": uint64(0x05060708), "inlet": uint64(0x0d0e0f10), "device": uint64(0x090a0b0c),
 		"tunnel_mac": "02fa01020304", "link_header": uint64(14), "plain_sums": uint64(0), "catches": uint64(1), "outer_first": uint64(1),
+		"fast": uint64(1), "inner_ethernet": uint64(1), "bridge_mac": "02fa0a00c8c9", "port": uint64(0x1234),
 	}
 	for _, p := range pairs(t) {
 		for _, spec := range p.both {

@@ -321,13 +321,13 @@ static __always_inline void note_sent(struct __sk_buff *skb)
 
 /* At the fan bridge's way out: what comes to containers through the stack. If it was
  * translated, or begins what the stack is to see, what answers has to go there, too. */
-static __always_inline void note_delivered(struct __sk_buff *skb, const struct ipv4 *ip, const void *data_end)
+static __always_inline void note_delivered(struct __sk_buff *skb, const struct ipv4 *ip, const void *data_end, int translated)
 {
 	struct candidate c = {};
 
 	if (!can_go_fast(ip, data_end, skb->len - ETH_HLEN, 0, &c))
 		return;
-	if (c.begins || skb->tc_index != ends_of(ip))
+	if (c.begins || translated)
 		bpf_map_delete_elem(&flows, &c.flow);
 	else if (c.flow.protocol == IPPROTO_UDP)
 		came_out(&c.flow);

@@ -23,6 +23,10 @@ type scene struct {
 	gsoSize    uint32
 	gsoSegs    uint32
 	network    int // where the kernel says that the IP header is
+	vlan       uint32
+	mark       uint32
+	device     uint32 // ifindex
+	untouched  bool   // its addresses and ports are those with which it came
 
 	key    *tunnelKey // what a tunnel device has received it by
 	old    bool       // a kernel that refuses long keys and does not say a route's MTU
@@ -30,7 +34,14 @@ type scene struct {
 	full   bool       // there is no room to grow
 	route  route
 	jiffy  uint64
+	hash   uint32
 }
+
+// gone is the index of a device that has gone.
+const gone = 77
+
+// chance stands for a random number. Its lower half is the same in both byte orders.
+const chance = 0x12344b4b
 
 // tunnelKey is struct bpf_tunnel_key of linux/bpf.h, as far as fans use it.
 type tunnelKey struct {
@@ -56,8 +67,12 @@ const loopback = 1
 const (
 	ctxLength     = 0
 	ctxPacketType = 4
+	ctxMark       = 8
 	ctxProtocol   = 16
+	ctxVLAN       = 20
 	ctxIngress    = 36
+	ctxDevice     = 40
+	ctxEnds       = 44
 	ctxData       = 76
 	ctxDataEnd    = 80
 	ctxSegments   = 164
@@ -71,6 +86,9 @@ const (
 type host struct {
 	scene
 	said []string
+	tell func(i int, key, value []byte) string
+	// written is the packet's mark and its tc_index.
+	written [2]uint32
 }
 
 // show puts the packet, as it is now, into the processor's memory.
@@ -82,12 +100,18 @@ func (h *host) show(p *processor) {
 	for at, value := range map[int]uint32{
 		ctxLength: uint32(len(h.frame)), ctxPacketType: h.cardsOwner, ctxProtocol: uint32(p.order.Uint16(protocol)),
 		ctxIngress: h.ingress, ctxData: packetAt, ctxDataEnd: packetAt + uint32(h.linear),
-		ctxSegments: h.gsoSegs, ctxGSOSize: h.gsoSize,
+		ctxSegments: h.gsoSegs, ctxGSOSize: h.gsoSize, ctxMark: h.written[0], ctxEnds: h.written[1], ctxVLAN: h.vlan, ctxDevice: h.device,
 	} {
 		p.order.PutUint32(context[at:], value)
 	}
 	p.areas[1].data = context
 	p.areas[2].data = h.frame[:h.linear]
+}
+
+// readBack takes over what the program has written into the packet's description.
+func (h *host) readBack(p *processor) {
+	context := p.areas[1].data
+	h.written = [2]uint32{p.order.Uint32(context[ctxMark:]), p.order.Uint32(context[ctxEnds:])}
 }
 
 func (h *host) say(format string, words ...any) {
@@ -96,7 +120,8 @@ func (h *host) say(format string, words ...any) {
 
 // aboutPacket says whether a helper gets the packet as its first argument.
 func aboutPacket(helper asm.BuiltinFunc) bool {
-	return !slices.Contains([]asm.BuiltinFunc{asm.FnMapLookupElem, asm.FnJiffies64, asm.FnRedirect, asm.FnRedirectNeigh, asm.FnCsumDiff}, helper)
+	return !slices.Contains([]asm.BuiltinFunc{asm.FnMapLookupElem, asm.FnJiffies64, asm.FnRedirect, asm.FnRedirectNeigh, asm.FnCsumDiff,
+		asm.FnRedirectPeer, asm.FnMapUpdateElem, asm.FnMapDeleteElem, asm.FnGetPrandomU32}, helper)
 }
 
 // failed is what a helper returns.
@@ -116,6 +141,17 @@ func (h *host) call(p *processor, helper asm.BuiltinFunc) (uint64, error) {
 	case asm.FnRedirect:
 		h.say("redirect to %d flags %#x", uint32(a[0]), a[1])
 		return redirect, nil
+	case asm.FnRedirectPeer:
+		h.say("redirect to the other end of %d flags %#x", uint32(a[0]), a[1])
+		return redirect, nil
+	case asm.FnMapUpdateElem:
+		return h.updateTable(p)
+	case asm.FnMapDeleteElem:
+		return h.deleteFromTable(p)
+	case asm.FnGetPrandomU32:
+		return chance, nil
+	case asm.FnGetHashRecalc:
+		return uint64(h.hash), nil
 	case asm.FnRedirectNeigh:
 		return h.redirectNeighbour(p)
 	case asm.FnFibLookup:
@@ -130,6 +166,7 @@ func (h *host) call(p *processor, helper asm.BuiltinFunc) (uint64, error) {
 		return h.copyBytes(p, helper)
 	case asm.FnSkbAdjustRoom, asm.FnSkbChangeHead, asm.FnSkbChangeTail, asm.FnSkbPullData:
 		result := h.resize(helper, a)
+		h.readBack(p)
 		h.show(p)
 		return result, nil
 	}
@@ -148,6 +185,14 @@ func (h *host) lookUp(p *processor) (uint64, error) {
 	i := p.r[1] - handlesAt
 	if i >= uint64(len(p.maps)) {
 		return 0, errors.New("no map")
+	}
+	if p.tables[i] != nil {
+		i, key, err := p.tableOf()
+		if err != nil {
+			return 0, err
+		}
+		h.say("look up %s", h.tell(i, key, nil))
+		return p.find(i, key), nil
 	}
 	key, err := p.load(p.r[2], 4)
 	h.say("look up %s %d", p.maps[i], key)
@@ -182,6 +227,8 @@ func (h *host) findRoute(p *processor) (uint64, error) {
 	h.say("find route flags %#x: family %d protocol %d ports %x length %d device %d tos %d from %v to %v rest %x",
 		uint32(p.r[4]), b[0], b[1], b[2:6], length, device, b[12], b[16:20], b[32:36], b[48:])
 	switch {
+	case device == gone:
+		return failed(unix.ENODEV), nil
 	case h.route.notByLo && device == loopback:
 		return unix.BPF_FIB_LKUP_RET_FWD_DISABLED, nil
 	case h.route.result != 0 && h.route.result != unix.BPF_FIB_LKUP_RET_NO_NEIGH:
@@ -281,6 +328,7 @@ func (h *host) copyBytes(p *processor, helper asm.BuiltinFunc) (uint64, error) {
 	}
 	h.linear = max(h.linear, at+size)
 	copy(h.frame[at:], b)
+	h.readBack(p)
 	h.show(p)
 	return 0, nil
 }

@@ -85,6 +85,26 @@ int ipip_port(struct __sk_buff *skb)
 	return verdict;
 }
 
+/* The ports of a packet that has such, as they stand behind its header. */
+static __always_inline __u32 ports_of(const struct ipv4 *ip, const void *data_end)
+{
+	const __u32 *ports = (const void *)(ip + 1);
+
+	if (ip->version_ihl != IPV4_PLAIN || (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)) ||
+	    (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP) || (const void *)(ports + 1) > data_end)
+		return 0;
+	return *ports;
+}
+
+/* A packet's addresses and ports in 16 bits, see ends_between. Connection tracking also
+ * changes a port alone, if it knows another flow that has the same ends. */
+static __always_inline __u16 ends_with(const struct ipv4 *ip, __u32 ports)
+{
+	const __u32 mix = 0x9e3779b1; /* Fibonacci hashing: 2^32 by the golden ratio */
+
+	return (((ip->saddr * mix + ip->daddr) * mix + ports) * mix) >> 16;
+}
+
 /* At the inlet's way in: the pieces. */
 SEC("tc")
 int ipip_pieces(struct __sk_buff *skb)
@@ -313,7 +333,7 @@ int ipip_receive(struct __sk_buff *skb)
 		if (l)
 			return deliver(skb, count, l, packets);
 	}
-	ends = ends_of(inner);
+	ends = ends_with(inner, ports_of(inner, data_end));
 	if (bpf_skb_adjust_room(skb, -(int)sizeof(*ip), BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
 	    address_to_tunnel(skb, at)) {
@@ -369,7 +389,12 @@ int ipip_whole(struct __sk_buff *skb)
 {
 	struct fan_counters *count = load_counters();
 	struct bpf_tunnel_key key = {};
+	struct {
+		struct ipv4 ip;
+		__u32 ports;
+	} whole = {};
 	struct ipv4 inner;
+	__u16 ends;
 	int before;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) || !count ||
@@ -388,12 +413,15 @@ int ipip_whole(struct __sk_buff *skb)
 		count->too_big++;
 		return DROP;
 	}
+	/* A packet without as much has no ports. */
+	bpf_skb_load_bytes_relative(skb, 0, &whole, sizeof(whole), BPF_HDR_START_NET);
+	ends = ends_with(&inner, ports_of(&whole.ip, &whole + 1));
 	before = uncover(skb, &inner);
 	if (before < 0 || address_to_tunnel(skb, before)) {
 		count->malformed++;
 		return DROP;
 	}
-	skb->tc_index = ends_of(&inner);
+	skb->tc_index = ends;
 	count->rx_packets += segments(skb);
 	count->rx_bytes += bpf_ntohs(inner.tot_len);
 	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
@@ -420,13 +448,15 @@ int ipip_deliver(struct __sk_buff *skb)
 	void *data_end = (void *)(long)skb->data_end;
 	struct ethhdr *eth = (void *)(long)skb->data;
 	struct ipv4 *ip = (void *)(eth + 1);
+	int translated;
 
 	if (skb->ingress_ifindex != config.tunnel || skb->protocol != bpf_htons(ETH_P_IP) ||
 	    (void *)(ip + 1) > data_end)
 		return NEXT;
+	translated = skb->tc_index != ends_with(ip, ports_of(ip, data_end));
 	if (config.fast)
-		note_delivered(skb, ip, data_end);
-	if (ip->protocol != IPPROTO_TCP || skb->tc_index != ends_of(ip))
+		note_delivered(skb, ip, data_end, translated);
+	if (ip->protocol != IPPROTO_TCP || translated)
 		return NEXT;
 	return bpf_redirect(config.inlet, BPF_F_INGRESS);
 }

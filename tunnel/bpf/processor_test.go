@@ -43,6 +43,7 @@ type processor struct {
 	areas     []*area
 	maps      []string // their names, in the order of their handles
 	valueSize []uint32
+	tables    []*table // nil for arrays
 	call      func(p *processor, helper asm.BuiltinFunc) (uint64, error)
 	r         [11]uint64
 	ran       []bool // the instructions that have run at least once
@@ -66,7 +67,12 @@ func newProcessor(program *ebpf.ProgramSpec, maps map[string]*ebpf.MapSpec) *pro
 	p.areas = []*area{{stackAt, make([]byte, stackSize)}, {contextAt, nil}, {packetAt, nil}, {dataAt, nil}}
 	for i, name := range p.maps {
 		p.valueSize = append(p.valueSize, maps[name].ValueSize)
-		p.areas = append(p.areas, &area{mapsAt + uint64(i)*mapApart, make([]byte, maps[name].ValueSize*maps[name].MaxEntries)})
+		entries := maps[name].MaxEntries
+		p.tables = append(p.tables, nil)
+		if isTable(maps[name]) {
+			p.tables[i], entries = &table{int(maps[name].KeySize), map[string]int{}}, tableSize
+		}
+		p.areas = append(p.areas, &area{mapsAt + uint64(i)*mapApart, make([]byte, maps[name].ValueSize*entries)})
 	}
 	return p
 }
@@ -79,6 +85,9 @@ func (p *processor) begin(constants []byte) {
 	p.areas[3].data = constants
 	for i := range p.maps {
 		clear(p.values(i))
+		if p.tables[i] != nil {
+			clear(p.tables[i].places)
+		}
 	}
 }
 

@@ -17,11 +17,12 @@ import (
 // story is scenes one after the other on one host: maps stay between them.
 type story struct {
 	config bpf.Config
+	known  []entry
 	scenes []scene
 }
 
 const (
-	storiesEach   = 300
+	storiesEach   = 400
 	scenesOfStory = 6
 )
 
@@ -35,12 +36,25 @@ func stories(t *testing.T, program string) []story {
 		f.MTU = fan.MTU(pick(r, 1480, 1450, 8980))
 		d := bpf.Devices{Bridge: 11, Tunnel: 12, Underlay: 13, Inlet: 14, TunnelMAC: [6]byte{2, 0xfa, 10, 0, 200, 201},
 			LinkHeader: pick[uint8](r, 14, 14, 0), PlainSums: pick(r, true, false), Catches: pick(r, true, false), OuterFirst: pick(r, false, true)}
+		if d.Fast = i%2 == 1 || onlyFast(program); d.Fast {
+			d.InnerEthernet, f.Port = pick(r, true, false), fan.DefaultPort
+			all[i].known = known(r, f)
+		}
 		all[i].config = bpf.NewConfig(f, d)
 		for range scenesOfStory {
-			all[i].scenes = append(all[i].scenes, improvise(r, f, d, program))
+			s := improvise(r, f, d, program)
+			if d.Fast && (r.IntN(2) > 0 || onlyFast(program) && r.IntN(4) > 0) {
+				s = improviseFast(r, f, d, program, s)
+			}
+			all[i].scenes = append(all[i].scenes, s)
 		}
 	}
 	return all
+}
+
+// onlyFast says whether a program is attached for fast fans alone.
+func onlyFast(program string) bool {
+	return slices.Contains([]string{bpf.IPIPPort, bpf.VXLANPort, bpf.VXLANDirect, bpf.VXLANDeliver}, program)
 }
 
 // pick takes one of the values.

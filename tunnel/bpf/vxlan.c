@@ -415,7 +415,7 @@ int vxlan_deliver(struct __sk_buff *skb)
 
 	if (skb->protocol == bpf_htons(ETH_P_IP) && (void *)(ip + 1) <= data_end && in_overlay(bpf_ntohl(ip->saddr)) &&
 	    !in_slice(bpf_ntohl(ip->saddr)))
-		note_delivered(skb, ip, data_end);
+		note_delivered(skb, ip, data_end, skb->tc_index != ends_of(ip));
 	return NEXT;
 }
 
