@@ -232,7 +232,7 @@ func TestAliasFits(t *testing.T) {
 	}
 	longest := sampleFan(t, func(f *fan.Fan) {
 		f.Device, f.MTU, f.FixedMTU, f.NAT, f.Datapath = "enp0s31f6np0v10", 65515, true, false, fan.Device
-		f.Auto, f.DHCP, f.Reserve = true, true, 126
+		f.Auto, f.DHCP, f.Reserve, f.Fast = true, true, 126, fan.FastAnyway
 	})
 	alias, err := many.alias(longest)
 	if err != nil || len(alias) > 255 {
