@@ -125,6 +125,7 @@ func (b *Bed) NS(role string) *NS {
 
 func (b *Bed) adopt(ns *NS) {
 	b.t.Cleanup(func() {
+		ns.endWatchers()
 		if err := ns.close(); err != nil {
 			b.t.Errorf("remove network namespace %s: %v", ns.Name, err)
 		}

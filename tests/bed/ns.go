@@ -261,9 +261,18 @@ func Sweep() error {
 // endInhabitants kills what runs in a namespace: servers that a program under test has
 // started outlive the test that was killed.
 func endInhabitants(path string) error {
+	pids, err := inhabitants(path)
+	for _, pid := range pids {
+		_ = unix.Kill(pid, unix.SIGKILL) // gone is fine
+	}
+	return err
+}
+
+// inhabitants are the processes in a namespace; none if it has gone.
+func inhabitants(path string) (pids []int, err error) {
 	var home unix.Stat_t
 	if err := unix.Stat(path, &home); err != nil {
-		return nil // somebody else sweeps, too
+		return nil, nil
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	for _, process := range processes {
@@ -272,10 +281,10 @@ func endInhabitants(path string) error {
 			continue
 		}
 		if pid, err := strconv.Atoi(filepath.Base(process)); err == nil {
-			_ = unix.Kill(pid, unix.SIGKILL) // gone is fine
+			pids = append(pids, pid)
 		}
 	}
-	return err
+	return pids, err
 }
 
 func alive(pid int) bool {
