@@ -7,7 +7,7 @@ import (
 )
 
 // ends is what the programs leave in tc_index of a packet, as numbers of the processor's
-// byte order: with what they can see of ports, and without (icmp.h: ends_between, ipip.c:
+// byte order: with what they can see of ports, and without (ends.h: ends_between,
 // ends_with).
 func (s *stage) ends(packet []byte) [2]uint16 {
 	if len(packet) < 20 {

@@ -48,19 +48,6 @@ static __always_inline __u32 sum_words(const void *from, int bytes, __u32 sum)
 	return sum;
 }
 
-/* A packet's two addresses in 16 bits. At the way in this is left in skb->tc_index, which
- * nothing in the stack changes: at the way out another value, or none, says that the
- * packet's addresses have been translated. */
-static __always_inline __u16 ends_between(__be32 source, __be32 target)
-{
-	return fold((source & 0xffff) + (source >> 16) + (target & 0xffff) + (target >> 16));
-}
-
-static __always_inline __u16 ends_of(const struct ipv4 *ip)
-{
-	return ends_between(ip->saddr, ip->daddr);
-}
-
 /* RFC 791 for a header of 20 bytes whose checksum field is zero. */
 static __always_inline __u16 header_checksum(const struct ipv4 *ip)
 {

@@ -21,7 +21,9 @@
 #include "fan.h"
 #include "icmp.h"
 #include "send.h"
+#include "ends.h"
 #include "fast.h"
+#include "relay.h"
 
 /* What is in a container's own tunnel and still to be cut goes on to the inlet: the
  * fan tunnel, whose features are off for that, has the kernel cut it before. */
@@ -85,26 +87,6 @@ int ipip_port(struct __sk_buff *skb)
 	return verdict;
 }
 
-/* The ports of a packet that has such, as they stand behind its header. */
-static __always_inline __u32 ports_of(const struct ipv4 *ip, const void *data_end)
-{
-	const __u32 *ports = (const void *)(ip + 1);
-
-	if (ip->version_ihl != IPV4_PLAIN || (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)) ||
-	    (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP) || (const void *)(ports + 1) > data_end)
-		return 0;
-	return *ports;
-}
-
-/* A packet's addresses and ports in 16 bits, see ends_between. Connection tracking also
- * changes a port alone, if it knows another flow that has the same ends. */
-static __always_inline __u16 ends_with(const struct ipv4 *ip, __u32 ports)
-{
-	const __u32 mix = 0x9e3779b1; /* Fibonacci hashing: 2^32 by the golden ratio */
-
-	return (((ip->saddr * mix + ip->daddr) * mix + ports) * mix) >> 16;
-}
-
 /* At the inlet's way in: the pieces. */
 SEC("tc")
 int ipip_pieces(struct __sk_buff *skb)
@@ -130,75 +112,6 @@ static __always_inline int merge_ecn(__u8 outer, __u8 inner, __u8 *merged)
 	if (outer == ECN_CE || (outer == ECN_ECT1 && inner == ECN_ECT0))
 		*merged = outer;
 	return 1;
-}
-
-/* Gives the packet a link layer header for the fan tunnel: the kernel takes
- * only what is addressed to the device. */
-static __always_inline long address_to_tunnel(struct __sk_buff *skb, __u32 link_header)
-{
-	struct ethhdr *eth;
-
-	if (!link_header && bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return -1;
-	eth = (void *)(long)skb->data;
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
-		return -1;
-#pragma unroll
-	for (int i = 0; i < ETH_ALEN; i++)
-		eth->h_dest[i] = eth->h_source[i] = config.tunnel_mac[i];
-	eth->h_proto = bpf_htons(ETH_P_IP);
-	return 0;
-}
-
-/* An ICMP error about a packet that we have wrapped, as it begins. */
-struct outer_error {
-	struct icmp_headers h;
-	struct ipv4 outer, inner;
-};
-
-/* Whether an error is about a packet of this fan. */
-static __always_inline int about_fan(const struct outer_error *e)
-{
-	__u32 source = bpf_ntohl(e->inner.saddr), target = bpf_ntohl(e->inner.daddr), host = 0;
-
-	return e->h.icmp.type == ICMP_UNREACHABLE && e->h.ip.version_ihl == IPV4_PLAIN &&
-	       e->outer.version_ihl == IPV4_PLAIN && e->outer.protocol == IPPROTO_IPIP &&
-	       e->outer.saddr == bpf_htonl(config.host) && is_ipv4(&e->inner) &&
-	       outgoing_host(source, target, &host) == OUT_SEND && e->outer.daddr == bpf_htonl(host);
-}
-
-/* Passes an error about a wrapped packet on to the sender of the inner one, as
- * RFC 2003 section 4 asks a tunnel to do. */
-static __always_inline int relay_error(struct __sk_buff *skb)
-{
-	__u32 at = config.link_header;
-	struct outer_error *e;
-	struct icmp_headers h;
-	__u16 mtu = 0;
-	__u8 code = ICMP_HOST_UNREACHABLE;
-	__u32 sum;
-
-	if (bpf_skb_pull_data(skb, at + sizeof(*e)))
-		return NEXT;
-	e = (void *)(long)skb->data + at;
-	if ((void *)(e + 1) > (void *)(long)skb->data_end || !about_fan(e))
-		return NEXT;
-	if (e->h.icmp.code == ICMP_FRAG_NEEDED) {
-		code = ICMP_FRAG_NEEDED;
-		mtu = bpf_ntohs(e->h.icmp.mtu) - sizeof(e->outer);
-		if (mtu < LEAST_MTU || mtu >= config.mtu)
-			return NEXT;
-	}
-	/* All that the error quotes sums up to what is missing to its own checksum;
-	 * the outer header is not quoted any more. */
-	sum = (__u16)~fold(sum_words(&e->h.icmp, sizeof(e->h.icmp), 0));
-	sum += (__u16)~fold(sum_words(&e->outer, sizeof(e->outer), 0));
-	fill_error(&h, e->inner.daddr, e->inner.saddr, bpf_ntohs(e->h.ip.tot_len) - sizeof(h) - sizeof(e->outer),
-		   code, mtu, sum);
-	if (bpf_skb_adjust_room(skb, -(int)sizeof(struct ipv4), BPF_ADJ_ROOM_MAC, 0) ||
-	    bpf_skb_store_bytes(skb, at, &h, sizeof(h), BPF_F_RECOMPUTE_CSUM) || address_to_tunnel(skb, at))
-		return DROP;
-	return bpf_redirect(config.tunnel, BPF_F_INGRESS);
 }
 
 /* Whether a packet of the overlay is for this host and from who may send it; if not,

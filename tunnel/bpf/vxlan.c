@@ -9,6 +9,7 @@
 #include "fan.h"
 #include "icmp.h"
 #include "send.h"
+#include "ends.h"
 #include "fast.h"
 
 /* RFC 826 for Ethernet and IPv4. */
