@@ -16,6 +16,7 @@ import (
 type fastState struct {
 	Bridge   string            `json:"bridge"`
 	Ports    int               `json:"fast_ports"`
+	Off      []string          `json:"fast_off"`
 	Counters map[string]uint64 `json:"counters"`
 }
 

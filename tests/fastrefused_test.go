@@ -85,11 +85,17 @@ func TestFastRuleComesLater(t *testing.T) {
 			t.Fatal("the rule does not drop")
 		}
 		fans[0].becomesFast(t, 0, "with a rule that drops")
+		if off := fans[0].fast(t).Off; len(off) != 1 || !strings.Contains(off[0], rule.named) {
+			t.Errorf("with a rule that drops: fast_off is %q, want the rule", off)
+		}
 		rule.off(t, fans[0].host)
 		if !eventually(func() bool { return passes(one, server) }) {
 			t.Fatal("without the rule nothing passes")
 		}
 		fans[0].becomesFast(t, 1, "without the rule")
+		if off := fans[0].fast(t).Off; len(off) != 0 {
+			t.Errorf("without the rule: fast_off is %q", off)
+		}
 		if !goes(t, fans[0], one, server, "without the rule") {
 			t.Error("without the rule no packet went fast")
 		}
