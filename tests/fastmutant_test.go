@@ -127,10 +127,11 @@ func TestParcelsAreOfTheirSeed(t *testing.T) {
 		m := newPostOf(seed, path{kind: "ipip"}, 1480)
 		return fmt.Sprint(m.rounds(2000, m.any))
 	}
-	if make(1) != make(1) {
+	first, again := make(1), make(1)
+	if first != again {
 		t.Error("the same seed makes other parcels")
 	}
-	if make(1) == make(2) {
+	if first == make(2) {
 		t.Error("another seed makes the same parcels")
 	}
 }
