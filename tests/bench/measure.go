@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -80,11 +79,6 @@ func (r *results) add(path string, values map[string]float64) {
 		}
 		r.Values[measure][path] = append(r.Values[measure][path], value)
 	}
-}
-
-// measured are those of the named measures that there are values of.
-func (r *results) measured(names []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return len(r.Values[name]) == 0 })
 }
 
 // inside runs a function on a thread in a network namespace; the thread ends
