@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -166,6 +167,6 @@ func firstSegment(from, to *bed.Container) []byte {
 func (s trespass) segments(t *testing.T) int {
 	t.Helper()
 	return len(s.came.Frames(func(f bed.Frame) bool {
-		return !f.Outgoing && f.IP != nil && f.IP.Proto == wire.ProtoTCP && len(f.Payload) >= 4 && fmt.Sprint(f.Payload[2:4]) == fmt.Sprint([]byte{markPort >> 8, markPort & 0xff})
+		return !f.Outgoing && f.IP != nil && f.IP.Proto == wire.ProtoTCP && len(f.Payload) >= 4 && binary.BigEndian.Uint16(f.Payload[2:]) == markPort
 	}))
 }

@@ -139,7 +139,7 @@ func (m *post) inPieces() sequence {
 		whole.to = other.mac
 	}
 	cut, count := 8*pick(m, 1, 3, 20, 100, 180), 2+m.r.IntN(3)
-	whole.udp(uint16(2000+whole.mark), 9, m.load(whole.mark, cut*(count-1)+m.r.IntN(cut)))
+	whole.udp(2000+whole.mark, 9, m.load(whole.mark, cut*(count-1)+m.r.IntN(cut)))
 	var s sequence
 	for i := range count {
 		piece := *whole

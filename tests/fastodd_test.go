@@ -133,7 +133,7 @@ func (m *post) size() int {
 func (m *post) fill(d *draft, size int) {
 	room := max(size-20-len(d.options), 0)
 	outside := !overlayPrefix().Contains(d.dst)
-	from, to := uint16(2000+d.mark), pick[uint16](m, 1, 9, 53, 80, 443, 5000, 40000)
+	from, to := 2000+d.mark, pick[uint16](m, 1, 9, 53, 80, 443, 5000, 40000)
 	number := uint32(d.mark)<<16 | uint32(m.r.IntN(1<<8))
 	switch n := m.r.IntN(100); {
 	case n < 35:
@@ -200,7 +200,7 @@ func (m *post) own(d *draft, room int) {
 		d.say("GRE of its own")
 	default:
 		port, vni := pick[uint16](m, 8472, 8472, 4789), pick[uint32](m, 7, overlayVNI)
-		d.udp(uint16(2000+d.mark), port, wire.VXLAN{Flags: 8, VNI: vni}.Build(frame(room-16)))
+		d.udp(2000+d.mark, port, wire.VXLAN{Flags: 8, VNI: vni}.Build(frame(room-16)))
 		d.say("vxlan %#x of its own", vni)
 	}
 }

@@ -62,10 +62,10 @@ func tellWatched(c *cli.Context, r host.Result, slow map[string]string) {
 		fmt.Fprintln(c.App.Writer, mended(r))
 	}
 	is := strings.Join(r.SlowBecause, ", ")
-	switch was := slow[r.Fan.Bridge]; {
-	case is == was:
+	switch is {
+	case slow[r.Fan.Bridge]:
 		return
-	case is == "":
+	case "":
 		fmt.Fprintf(c.App.Writer, "%s is fast again\n", r.Fan.Bridge)
 	default:
 		fmt.Fprintln(c.App.Writer, r.Fan.Bridge+" "+host.NotFast(r.SlowBecause))

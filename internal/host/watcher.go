@@ -76,8 +76,11 @@ func toJournal(f *os.File) bool {
 
 // watches waits until a watcher is there; false says that the process has ended before.
 func watches(cmd *exec.Cmd) bool {
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // whether it failed shows by there being no watcher
+		close(ended)
+	}()
 	for !isWatched() {
 		select {
 		case <-ended:
