@@ -65,8 +65,8 @@ func (c *changes) close() {
 	}
 }
 
-// wait returns when something has changed and a pause is over, in which more may change.
-func (c *changes) wait(pause time.Duration) error {
+// wait returns a moment after something has changed, but not before a time.
+func (c *changes) wait(before time.Time) error {
 	for {
 		_, err := unix.Poll(c.sockets, -1)
 		if err == nil {
@@ -76,7 +76,7 @@ func (c *changes) wait(pause time.Duration) error {
 			return fmt.Errorf("watch devices: %w", err)
 		}
 	}
-	time.Sleep(pause)
+	time.Sleep(max(gather, time.Until(before)))
 	buffer := make([]byte, 1<<16)
 	for _, s := range c.sockets {
 		for {

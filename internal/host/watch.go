@@ -21,12 +21,12 @@ const (
 	watcher = "fanctl-watch"
 	// handover is how long one watcher waits for the end of another.
 	handover = time.Second
-	// Changes come in a row, for a container's device is made in several. They are gathered
-	// for twice the time of a look, so that the watcher never takes more than a third of a
-	// processor where devices come and go all the time. With some hundred ports a look
-	// takes 20 ms, and a new port waits for less than a tenth of a second.
-	gatherLeast = 20 * time.Millisecond
-	gatherShare = 2
+	// gather is how long changes are gathered: they come in a row, for a container's device
+	// is made in several.
+	gather = 20 * time.Millisecond
+	// restShare is how long the watcher rests between two looks, in times of a look: where
+	// devices come and go all the time it takes a third of a processor at most.
+	restShare = 2
 	// setback is how long it rests after an error: what it has tried and taken back is a
 	// change, too.
 	setback = 2 * time.Second
@@ -62,16 +62,16 @@ func (h *Host) Watch(ctx context.Context, report func(Result, error)) error {
 	for {
 		began := time.Now()
 		n, errs := h.mendFast(report)
-		pause := max(gatherShare*time.Since(began), gatherLeast)
+		next := time.Now().Add(restShare * time.Since(began))
 		if len(errs) > 0 {
-			pause = setback
+			next = time.Now().Add(setback)
 		}
 		failed = reportNew(errs, failed, report)
 		if hadSome && n == 0 && len(errs) == 0 {
 			return nil
 		}
 		hadSome = hadSome || n > 0
-		if err := changes.wait(pause); err != nil || ctx.Err() != nil {
+		if err := changes.wait(next); err != nil || ctx.Err() != nil {
 			return err
 		}
 		switch err := own.check(); {

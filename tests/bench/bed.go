@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // path is one way from one end to the other, ready to be measured.
@@ -52,10 +56,29 @@ func (b *bed) close() error {
 		failed = append(failed, d.remove())
 	}
 	for _, ns := range b.namespaces {
+		endWatchers(ns)
 		_ = exec.Command("ip", "netns", "del", ns).Run() // one that was not made is fine
 	}
 	b.daemons, b.namespaces = nil, nil
 	return errors.Join(failed...)
+}
+
+// endWatchers ends the processes that follow the ports of fast fans: they would keep the
+// namespace, and all in it, for good.
+func endWatchers(ns string) {
+	for {
+		// Without the namespace there is nobody in it.
+		pids, err := exec.Command("ip", "netns", "pids", ns).Output()
+		if err != nil || len(strings.Fields(string(pids))) == 0 {
+			return
+		}
+		for word := range strings.FieldsSeq(string(pids)) {
+			if pid, err := strconv.Atoi(word); err == nil {
+				_ = unix.Kill(pid, unix.SIGTERM) // gone is fine
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // name returns an unused name for a namespace, which close takes away.
