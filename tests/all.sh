@@ -5,8 +5,8 @@ set -u
 go=${GO:-go}
 # How fanctl gets on with other programs and with mistakes.
 programs='Mend|Fire|UFW|DHCP|Hook|BadInput|Bridges|Form|Host'
-# What is below a fan and beside it.
-networks='Interop|Beside|Underlays|Reach|Policy|Way|Loopback|VRF|Receiver'
+# What is below a fan and beside it, and what goes past the host.
+networks='Interop|Beside|Underlays|Reach|Policy|Way|Loopback|VRF|Receiver|Fast'
 out=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$out"' EXIT
 failed=0
