@@ -37,12 +37,14 @@ func leftOut() []exception {
 		{"tests", "", needsKernel},
 		{"tests/bed", "", needsKernel},
 		{"tests/shells", "", needsRun},
-		{"bridge", "TestChange TestOtherHostAddress TestNotOurs TestBridgeGone TestPorts TestMTUStays TestPolicyDrop TestDockerComesLater " +
+		{"bridge", "TestChange TestOtherHostAddress TestNotOurs TestBridgeGone TestPorts TestMTUStays TestPolicyDrop TestDockerComesLater TestDockerStays " +
 			"TestPlanText TestPlanTextIsTrue TestUpAndDown TestTwoFans TestStopped TestFailed", needsKernel},
 		{"cmd/fanatic", "TestUsage", needsKernel},
 		{"cmd/fanctl", "TestFailure TestFeaturesOfThisKernel TestListWithoutFans TestOfAnother", needsKernel},
 		{"internal/features", "TestInside TestPacket", needsKernel},
-		{"internal/firewall", "TestTablesWithRules TestUpAndAway TestUndoOfAway TestFailure TestTidyLeavesWhatIsUsed TestLegacy TestMissing", needsKernel},
+		{"internal/firewall", "TestTablesWithRules TestUpAndAway TestUndoOfAway TestFailure TestTidyLeavesWhatIsUsed TestLegacy TestMissing " +
+			"TestObstaclesOnKernel TestObstaclesOfBridged TestObstaclesOverLegacy", needsKernel},
+		{"internal/host", "TestChanges", needsKernel},
 		{"internal/image", "TestNative", needsRun},
 		{"internal/kernel", "TestLookRules", needsKernel},
 		{"internal/namespace", "TestDoIsInside TestSocketsStayInside", needsProc},
